@@ -53,7 +53,9 @@ class Schema:
     def from_json(cls, data: Mapping[str, Any]) -> Schema:
         """Read the JSON form above; raises AttributeValueError naming what is missing."""
         try:
-            slots = {str(s): {str(v): str(p) for v, p in values.items()} for s, values in data["slots"].items()}
+            slots = {
+                str(s): {str(v): str(p) for v, p in values.items()} for s, values in data["slots"].items()
+            }
             clauses = tuple(tuple(str(w) for w in clause) for clause in data["clauses"])
             return cls(str(data["name"]), slots, clauses)
         except (KeyError, AttributeError, TypeError) as error:
@@ -81,16 +83,21 @@ class Schema:
                 near = difflib.get_close_matches(str(slot), list(self.slots), n=1)
                 hint = f" (did you mean {near[0]!r}?)" if near else ""
                 raise AttributeValueError(
-                    f"attributes: unknown slot {slot!r}{hint}; schema {self.name!r} has {_listed(list(self.slots))}"
+                    f"attributes: unknown slot {slot!r}{hint}; "
+                    f"schema {self.name!r} has {_listed(list(self.slots))}"
                 )
-            if value not in self.slots[slot]:
+            if not isinstance(value, str) or value not in self.slots[slot]:
                 raise AttributeValueError(
-                    f"attributes: {slot}={value!r} is unknown; {slot!r} takes {_listed(list(self.slots[slot]))}"
+                    f"attributes: {slot}={value!r} is unknown; "
+                    f"{slot!r} takes {_listed(list(self.slots[slot]))}"
                 )
         return {slot: attributes[slot] for slot in self.slots if slot in attributes}
 
     def sentence(self, attributes: Mapping[str, str]) -> str:
-        """One prompt sentence, e.g. ``A woman, wearing a hat, wearing a red top.``"""
+        """One prompt sentence, e.g. ``A woman, wearing a hat, wearing a red top.``
+
+        Raises AttributeValueError for an unknown slot or value, and when the values given say nothing.
+        """
         return self.spans(attributes)[0]
 
     def spans(self, attributes: Mapping[str, str]) -> tuple[str, dict[str, tuple[int, int]]]:
@@ -110,6 +117,11 @@ class Schema:
                 text += said[match[1]]
                 at = match.end()
             text += wording[at:]
+        if not text:
+            raise AttributeValueError(
+                f"attributes: {dict(attributes)!r} says nothing in schema {self.name!r} "
+                "(its phrases are empty, or no clause speaks of them alone); add another slot"
+            )
         return text + ".", spans
 
     @staticmethod

@@ -27,6 +27,8 @@ LabradorError
 └── JobError                          an indexing job that can't start or didn't add up
 """
 
+from __future__ import annotations
+
 
 class LabradorError(Exception):
     """Root of every deliberate error."""
@@ -37,7 +39,14 @@ class InputError(LabradorError, ValueError):
 
 
 class ImageError(InputError):
-    """A picture can't be decoded or isn't usable."""
+    """A picture can't be decoded or isn't usable.
+
+    For a batch, ``failures`` maps the index of every bad picture to its own error.
+    """
+
+    def __init__(self, message: str, failures: dict[int, ImageError] | None = None) -> None:
+        super().__init__(message)
+        self.failures: dict[int, ImageError] = failures or {}
 
 
 class TextError(InputError):
@@ -101,7 +110,9 @@ class GalleryLockedError(GalleryError):
 
 
 class GalleryDamagedError(GalleryError):
-    """Stored vectors fail their checksum."""
+    """Stored vectors fail their checksum; ``ids`` are the rows in question, where they are known."""
+
+    ids: tuple[str | int, ...] = ()
 
 
 class GalleryWriteError(GalleryError):

@@ -52,9 +52,11 @@ class Query:
 
     kind: QueryKind
     text: str | None = None
-    image: Any = None  # as given: a path, bytes, a PIL image or an array
+    image: Any = field(default=None, compare=False)  # as given: a path, bytes, a PIL image or an array
     attributes: Mapping[str, str] | None = None
     without: str | None = None
+    compose: Literal["bundle", "sum"] | None = None  # how a picture and a text became one vector
+    vector: Floats | None = field(default=None, repr=False, compare=False)  # (d,), what was searched with
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,8 @@ class Ranking(Sequence[Hit]):
 class Hits(Sequence[Ranking]):
     """The answer of a search: ``ids`` (n, k) object, ``scores`` (n, k) float32.
 
-    ``metadata`` is fetched on first use. ``hits[0]`` is the ranking of the first query.
+    ``metadata`` is fetched on first use, then kept: an item removed before that has ``None``, as has a
+    missing place. ``hits[0]`` is the ranking of the first query.
     """
 
     ids: npt.NDArray[np.object_]
@@ -118,7 +121,7 @@ class Hits(Sequence[Ranking]):
     @property
     def metadata(self) -> list[list[dict[str, Any] | None]]:
         if not self._metadata:
-            known = [i for i in self.ids.ravel() if i is not None]
+            known = list(dict.fromkeys(i for i in self.ids.ravel() if i is not None))
             found = self.fetch(known) if self.fetch and known else [{} for _ in known]
             by_id = dict(zip(known, found, strict=True))
             self._metadata.extend([None if i is None else by_id[i] for i in row] for row in self.ids)

@@ -1,0 +1,26 @@
+import numpy as np
+import numpy.typing as npt
+
+def levels() -> dict[str, bool]: ...
+def topk(
+    queries: npt.NDArray[np.float32],
+    gallery: npt.NDArray[np.float32],
+    mask: npt.NDArray[np.uint8] | None,
+    excluded: npt.NDArray[np.int64] | None,
+    excluded_begin: npt.NDArray[np.int64] | None,
+    above: float,
+    top_tokens: int,
+    threads: int,
+    level: str,
+    indices: npt.NDArray[np.int64],
+    scores: npt.NDArray[np.float32],
+) -> None: ...
+def score_pairs(
+    queries: npt.NDArray[np.float32],
+    gallery: npt.NDArray[np.float32],
+    query_index: npt.NDArray[np.int64],
+    gallery_index: npt.NDArray[np.int64],
+    top_tokens: int,
+    level: str,
+    scores: npt.NDArray[np.float32],
+) -> None: ...

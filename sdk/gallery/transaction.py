@@ -1,0 +1,198 @@
+"""One write to a gallery: rows behind the committed ones, made visible by one SQLite commit."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..types import Floats
+from . import rows
+from .columns import encode
+from .segments import Places, SegmentFile, row_crcs, segment_name, sync_folder
+
+
+@dataclass
+class Filling:
+    """A segment as this transaction will leave it."""
+
+    id: int
+    file: SegmentFile | None  # open once rows are written to it
+    committed: int | None  # rows before the transaction; None for a new segment
+    rows: int
+    ordered: bool
+    dead: bytearray | None
+    vector_crcs: list[int]
+    place_crcs: list[int]
+
+
+class Transaction:
+    """Rows written past the committed ones and marks on old ones: all visible at ``commit``, or none."""
+
+    def __init__(self, connection: sqlite3.Connection, folder: Path) -> None:
+        self.connection = connection
+        self.state = rows.read_state(connection)
+        self._begun = self.state.generation
+        self._folder = folder
+        self._touched: dict[int, Filling] = {}
+        self._dropped: list[int] = []
+        last = connection.execute("SELECT id, rows FROM segments ORDER BY id DESC LIMIT 1").fetchone()
+        self.tail: int | None = last[0] if last and last[1] < self.state.layout.segment_rows else None
+        self.killed: set[int] = set()  # segments in which rows were marked as gone
+
+    def append(self, places: Places, vectors: Floats, documents: Sequence[dict[str, Any]]) -> Places:
+        """Write rows at these places after the last one; returns their slots (n,)."""
+        size = self.state.layout.segment_rows
+        slots, done = np.empty(len(places), np.int64), 0
+        while done < len(places):
+            tail = self._create() if self.tail is None else self._load(self.tail)
+            first = tail.rows
+            take = min(size - first, len(places) - done)
+            part = slice(done, done + take)
+            self._write(tail, places[part], vectors[part], documents[part])
+            self.tail = None if tail.rows == size else tail.id
+            slots[part] = np.arange(tail.id * size + first, tail.id * size + first + take)
+            done += take
+        return slots
+
+    def kill(self, slots: Places) -> None:
+        """Mark rows as gone; their bytes stay until the segment is compacted."""
+        numbers, offsets = np.divmod(slots, self.state.layout.segment_rows)
+        for number in np.unique(numbers).tolist():
+            segment = self._load(number)
+            if segment.dead is None:
+                segment.dead = bytearray(self.state.layout.segment_rows // 8)
+            bits = np.frombuffer(segment.dead, np.uint8)
+            rows_gone = offsets[numbers == number]
+            np.bitwise_or.at(bits, rows_gone // 8, np.uint8(1) << (rows_gone % 8).astype(np.uint8))
+            self.killed.add(number)
+
+    def live(self, number: int) -> npt.NDArray[np.bool_]:
+        """(rows,) which rows of a segment exist at this point of the transaction."""
+        segment = self._load(number)
+        if segment.dead is None:
+            return np.ones(segment.rows, np.bool_)
+        bits = np.frombuffer(segment.dead, np.uint8)
+        return ~np.unpackbits(bits, count=segment.rows, bitorder="little").view(np.bool_)
+
+    def drop(self, segment: int) -> None:
+        """Take a segment out; its file goes after the commit. Its live rows are to be appended again."""
+        self._dropped.append(segment)
+        if segment == self.tail:
+            self.tail = None
+        self._touched.pop(segment, None)
+        self.connection.execute("DELETE FROM segments WHERE id = ?", (segment,))
+        self.connection.execute(
+            "DELETE FROM columns WHERE field IN (SELECT id FROM fields) AND segment = ?", (segment,)
+        )
+
+    def commit(self) -> None:
+        """Vectors first, then the rows that point at them."""
+        written = [s for s in self._touched.values() if s.file]
+        for segment in written:
+            assert segment.file
+            segment.file.sync()
+        if any(s.committed is None for s in written):
+            sync_folder(self._folder)
+        self.state.generation += 1
+        for s in self._touched.values():
+            crcs = [np.array(c, np.uint32).tobytes() for c in (s.vector_crcs, s.place_crcs)]
+            values = (s.id, s.rows, s.ordered, s.dead, *crcs, self.state.generation)
+            self.connection.execute("INSERT OR REPLACE INTO segments VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+        rows.write_state(self.connection, self.state)
+        rows.commit(self.connection)
+
+    def is_committed(self) -> bool:
+        """Whether ``commit`` took place, told by the database."""
+        return (
+            not self.connection.in_transaction and rows.read_state(self.connection).generation > self._begun
+        )
+
+    def finish(self) -> None:
+        """After the commit: close files, delete dropped ones. A reader that maps one keeps it until then."""
+        self.close()
+        for number in self._dropped:
+            with contextlib.suppress(OSError):  # swept when the next writer starts
+                (self._folder / segment_name(number)).unlink()
+        if self._dropped:
+            with contextlib.suppress(OSError):
+                sync_folder(self._folder)
+
+    def undo(self) -> None:
+        """Give back the disk space of what wasn't committed."""
+        for segment in self._touched.values():
+            with contextlib.suppress(OSError):
+                if segment.file and segment.committed is None:
+                    (self._folder / segment_name(segment.id)).unlink()
+                elif segment.file and segment.committed is not None:
+                    segment.file.truncate(segment.committed)
+        self.close()
+
+    def close(self) -> None:
+        for segment in self._touched.values():
+            if segment.file:
+                segment.file.close()
+                segment.file = None
+
+    def _load(self, number: int) -> Filling:
+        if number not in self._touched:
+            count, ordered, dead, *crcs = self.connection.execute(
+                "SELECT rows, ordered, dead, vector_crcs, place_crcs FROM segments WHERE id = ?", (number,)
+            ).fetchone()
+            vector_crcs, place_crcs = (np.frombuffer(c, np.uint32).tolist() for c in crcs)
+            dead = None if dead is None else bytearray(dead)
+            self._touched[number] = Filling(
+                number, None, count, count, bool(ordered), dead, vector_crcs, place_crcs
+            )
+        return self._touched[number]
+
+    def _create(self) -> Filling:
+        number = self.state.next_segment
+        self.state.next_segment += 1
+        self._touched[number] = Filling(number, None, None, 0, True, None, [], [])
+        return self._touched[number]
+
+    def _write(
+        self, segment: Filling, places: Places, vectors: Floats, documents: Sequence[dict[str, Any]]
+    ) -> None:
+        if segment.file is None:
+            path = self._folder / segment_name(segment.id)
+            segment.file = SegmentFile(path, self.state.layout, fresh=segment.committed is None)
+        first, last = segment.rows, segment.rows + len(places)
+        before = segment.file.places(max(first - 1, 0), first)
+        segment.ordered &= bool((np.diff(np.concatenate([before, places])) > 0).all())
+        segment.file.write(first, places, vectors)
+        segment.rows = last
+        size = self.state.layout.block_rows
+        for block in range(first // size, self.state.layout.blocks(last)):
+            start, stop = max(first, block * size), min(last, (block + 1) * size)
+            if start == block * size:
+                segment.vector_crcs.append(0)
+                segment.place_crcs.append(0)
+            part = slice(start - first, stop - first)
+            segment.vector_crcs[block], segment.place_crcs[block] = row_crcs(
+                vectors[part], places[part], segment.vector_crcs[block], segment.place_crcs[block]
+            )
+            if stop == (block + 1) * size:
+                earlier = self._documents(segment, block * size, start)
+                self._store_columns(segment.id, block, [*earlier, *documents[part]])
+
+    def _documents(self, segment: Filling, start: int, stop: int) -> list[dict[str, Any]]:
+        """Metadata of rows written earlier; what is gone has none."""
+        assert segment.file
+        places = segment.file.places(start, stop).tolist()
+        found = rows.at_places(self.connection, places, "slot, metadata")
+        slot = segment.id * self.state.layout.segment_rows + start
+        lies = [found.get(place, (None, "")) for place in places]
+        return rows.documents(text if at == slot + i else "{}" for i, (at, text) in enumerate(lies))
+
+    def _store_columns(self, segment: int, block: int, documents: list[dict[str, Any]]) -> None:
+        for name, data in encode(documents).items():
+            number = rows.name_id(self.connection, "fields", name)
+            self.connection.execute("INSERT INTO columns VALUES (?, ?, ?, ?)", (number, segment, block, data))

@@ -1,0 +1,71 @@
+"""Losses as pure functions of embeddings and identities; each returns a scalar, lower is better.
+
+image, text: (b, d) paired features, normalised here where the loss works on angles. ids: (b,) int64 person
+labels. temperature: positive, a number or a learned scalar. A batch of none is legal and gives a zero that
+has a gradient. Work in float32: cast features before calling.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def infonce(image: Tensor, text: Tensor, ids: Tensor, temperature: float | Tensor) -> Tensor:
+    """Symmetric InfoNCE in which every pair of one identity is a positive.
+
+    With s_ij the cosine of image i and text j and q_ij = 1[id_i = id_j] / Σ_k 1[id_i = id_k]:
+    ½ · mean_i(Σ_j q_ij · -log softmax_j(s_ij/τ)) + the same over columns. With distinct ids it is CLIP's loss
+    (arXiv 2103.00020, figure 3); its least value is the mean log of the number of positives.
+    """
+    if not len(ids):
+        return _zero(image, text)
+    logits, target = _cosines(image, text) / temperature, _positives(ids)
+    rows = -(target * F.log_softmax(logits, dim=1)).sum(dim=1).mean()
+    columns = -(target * F.log_softmax(logits.T, dim=1)).sum(dim=1).mean()
+    return (rows + columns) / 2
+
+
+def sdm(
+    image: Tensor, text: Tensor, ids: Tensor, temperature: float | Tensor, epsilon: float = 1e-8
+) -> Tensor:
+    """Similarity distribution matching of IRRA (arXiv 2303.12501, eq. 5-6).
+
+    KL(p‖q) with p_ij = softmax_j(s_ij/τ) and q as in ``infonce``, ε inside log(q + ε), the mean over rows;
+    the sum of both directions, not their mean.
+    """
+    if not len(ids):
+        return _zero(image, text)
+    logits, target = _cosines(image, text) / temperature, torch.log(_positives(ids) + epsilon)
+    total = logits.new_zeros(())
+    for one in (logits, logits.T):
+        log_p = F.log_softmax(one, dim=1)
+        total = total + (log_p.exp() * (log_p - target)).sum(dim=1).mean()
+    return total
+
+
+def identity(image: Tensor, text: Tensor, ids: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Classification of both modalities by one linear layer, on features as they come (IRRA, §3.3).
+
+    weight: (classes, d), bias: (classes,); ids in [0, classes). (cross-entropy of images + of texts) / 2.
+    """
+    if not len(ids):
+        return _zero(image, text, weight, bias)
+    both = F.linear(torch.cat([image, text]), weight, bias)
+    return F.cross_entropy(both, torch.cat([ids, ids]))
+
+
+def _cosines(image: Tensor, text: Tensor) -> Tensor:
+    """(b, d), (b, d) → (b, b)."""
+    return F.normalize(image, dim=1) @ F.normalize(text, dim=1).T
+
+
+def _positives(ids: Tensor) -> Tensor:
+    """(b,) → (b, b), each row spread evenly over the items of its identity."""
+    same = (ids[:, None] == ids[None, :]).float()
+    return same / same.sum(dim=1, keepdim=True)
+
+
+def _zero(*tensors: Tensor) -> Tensor:
+    return sum((t.sum() * 0.0 for t in tensors), torch.zeros(()))

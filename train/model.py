@@ -1,0 +1,154 @@
+"""Two towers over any open_clip model: global features, and every token in the same space.
+
+``encode_*`` are open_clip's own. ``image_tokens`` and ``text_tokens`` give every token after the tower's
+last norm *and* its projection, which open_clip's ``output_tokens`` doesn't.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import open_clip
+import torch
+from open_clip.hf_model import HFTextEncoder
+from open_clip.modified_resnet import ModifiedResNet
+from open_clip.timm_model import TimmModel
+from open_clip.transformer import TextTransformer, VisionTransformer
+from torch import Tensor, nn
+
+from sdk.errors import InputError
+from train.weights import create
+
+
+class TwoTower(nn.Module):
+    """An open_clip model whose features and tokens share one space of ``dim`` numbers.
+
+    name: an open_clip model name, or ``labrador-tiny`` / ``labrador-tiny-conv``. image_size: (height, width)
+    in pixels; None keeps the model's own. pretrained: a tag of open_clip, a local weight file, or None for
+    random weights. quick_gelu: None lets the model and the weights decide; ``notes`` says so when the
+    weights overruled the model's name.
+    Raises InputError for an unknown name, tag or size, CheckpointError for a weight file that isn't one.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        image_size: tuple[int, int] | None = None,
+        pretrained: str | None = None,
+        quick_gelu: bool | None = None,
+    ) -> None:
+        super().__init__()
+        self.clip, self.quick_gelu = create(name, image_size, pretrained, quick_gelu)
+        self.name = name
+        self.image_size: tuple[int, int] = self.clip.visual.image_size
+        config = open_clip.get_model_config(name)
+        self.dim = int(config["embed_dim"])
+        overruled = quick_gelu is None and self.quick_gelu and not config.get("quick_gelu", False)
+        note = f"{pretrained!r} was trained with QuickGELU, so {name} runs with QuickGELU, not GELU"
+        self.notes: tuple[str, ...] = (note,) if overruled else ()
+
+    def describe(self) -> dict[str, Any]:
+        """Plain arguments from which ``TwoTower(**…)`` makes the same towers, with random weights."""
+        return {"name": self.name, "image_size": list(self.image_size), "quick_gelu": self.quick_gelu}
+
+    def forward(self, pixels: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """(b, 3, h, w) and (b, t) → image (b, d) and text (b, d) features, not normalised."""
+        return self.encode_image(pixels), self.encode_text(ids)
+
+    def encode_image(self, pixels: Tensor) -> Tensor:
+        """(b, 3, h, w) float → (b, d), not normalised; equal to open_clip's own to the bit."""
+        features: Tensor = self.clip.encode_image(pixels, normalize=False)
+        return features
+
+    def encode_text(self, ids: Tensor) -> Tensor:
+        """(b, t) int64 → (b, d), not normalised; equal to open_clip's own to the bit.
+
+        ``ids`` may be cut after the last end-of-text of the batch (``shorten``) where the text tower is
+        causal and pools at that token: what follows can't reach it.
+        """
+        text = self._text()
+        if text is None or ids.shape[1] == text.positional_embedding.shape[0]:
+            features: Tensor = self.clip.encode_text(ids, normalize=False)
+            return features
+        pooled = self._text_states(ids)[torch.arange(len(ids), device=ids.device), ids.argmax(dim=-1)]
+        return _project(pooled, text.text_projection)
+
+    def image_tokens(self, pixels: Tensor) -> Tensor:
+        """(b, 3, h, w) → (b, t, d): the pooled vector, then the patches (or map cells) row by row.
+
+        A ViT's patches pass ``ln_post`` and the projection; the cells of a convolutional tower's last
+        feature map pass its head, each as if it were the whole map. Raises InputError for other towers.
+        """
+        visual = self.clip.visual
+        if isinstance(visual, VisionTransformer) and visual.attn_pool is None and visual.pool_type != "none":
+            out = visual.forward_intermediates(
+                pixels, indices=1, normalize_intermediates=True, output_fmt="NLC"
+            )
+            pooled, cells = out["image_features"], _project(out["image_intermediates"][-1], visual.proj)
+        elif isinstance(visual, ModifiedResNet):
+            out = visual.forward_intermediates(pixels, indices=1)
+            pooled, pool = out["image_features"], visual.attnpool
+            grid = out["image_intermediates"][-1].flatten(2).transpose(1, 2)
+            cells = pool.c_proj(pool.v_proj(grid + pool.positional_embedding[1:].to(grid.dtype)))
+        elif isinstance(visual, TimmModel) and "pool" not in dict(visual.head.named_children()):
+            grid = visual.trunk.forward_features(pixels)
+            if grid.ndim != 4 or grid.shape[1] != visual.trunk.num_features:
+                raise _no_tokens(self.name, "image")
+            pooled = visual.head(visual.trunk.forward_head(grid))
+            b, c, h, w = grid.shape
+            alone = grid.permute(0, 2, 3, 1).reshape(-1, c, 1, 1)
+            cells = visual.head(visual.trunk.forward_head(alone)).reshape(b, h * w, -1)
+        else:
+            raise _no_tokens(self.name, "image")
+        return torch.cat([pooled[:, None], cells], dim=1)
+
+    def text_tokens(self, ids: Tensor) -> Tensor:
+        """(b, t) → (b, t, d): every token after ``ln_final`` and the projection.
+
+        The pooled one stands at ``ids.argmax(1)``. Raises InputError for other text towers.
+        """
+        text = self._text()
+        if text is None:
+            raise _no_tokens(self.name, "text")
+        return _project(self._text_states(ids), text.text_projection)
+
+    def tokenizer(self) -> Any:
+        """open_clip's tokenizer of this model: list of str → (n, context length) int64 tensor."""
+        return open_clip.get_tokenizer(self.name)
+
+    def _text(self) -> Any:
+        """What holds the text tower's parts, if it is the causal CLIP one that pools at argmax."""
+        text = getattr(self.clip, "text", self.clip)
+        if isinstance(text, HFTextEncoder) or getattr(text, "cls_emb", None) is not None:
+            return None
+        if isinstance(text, TextTransformer):
+            return text if text.pool_type == "argmax" and text.attn_mask is not None else None
+        return (
+            text if getattr(text, "text_pool_type", None) == "argmax" and text.attn_mask is not None else None
+        )
+
+    def _text_states(self, ids: Tensor) -> Tensor:
+        text, t = self._text(), ids.shape[1]
+        dtype = text.transformer.get_cast_dtype()
+        states = text.token_embedding(ids).to(dtype) + text.positional_embedding[:t].to(dtype)
+        final: Tensor = text.ln_final(text.transformer(states, attn_mask=text.attn_mask[:t, :t]))
+        return final
+
+
+def shorten(ids: Tensor) -> Tensor:
+    """(b, t) → (b, t') cut after the batch's last end-of-text (the largest id of each row)."""
+    return ids[:, : int(ids.argmax(dim=-1).max()) + 1]
+
+
+def _project(states: Tensor, projection: Any) -> Tensor:
+    if projection is None:
+        return states
+    projected: Tensor = projection(states) if isinstance(projection, nn.Module) else states @ projection
+    return projected
+
+
+def _no_tokens(name: str, tower: str) -> InputError:
+    return InputError(
+        f"model: {name}'s {tower} tower has no token outputs Labrador knows of (a CLIP ViT, a convolutional "
+        f"tower and CLIP's causal text tower have); encode_{tower} works"
+    )
