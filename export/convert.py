@@ -135,7 +135,28 @@ def structure(graph: GraphExport, path: Path) -> list[Check]:
             f"{what}: LayerNormalization operators", norms >= calls, float(norms), f"≥ {calls}, as in torch"
         ),
         Check(f"{what}: notes of the machine that made it", notes == 0, float(notes), "0"),
+        *_tables(graph, model, path),
     ]
+
+
+def _tables(graph: GraphExport, model: onnx.ModelProto, path: Path) -> list[Check]:
+    """Embedding tables, row by row: a run meets few of their rows, so comparing features proves little here.
+
+    Every other weight takes part in every run.
+    """
+    from onnx import numpy_helper
+
+    stored = {tensor.name: tensor for tensor in model.graph.initializer}
+    checks = []
+    for name, module in graph.module.named_modules():
+        tensor = stored.get(f"{name}.weight")
+        if isinstance(module, nn.Embedding) and tensor is not None:
+            rows = module.weight.detach().numpy()
+            there = numpy_helper.to_array(tensor, base_dir=str(path.parent))
+            wrong = len(rows) if there.shape != rows.shape else int((there != rows).any(axis=1).sum())
+            what = f"{path.name}: rows of {name.rpartition('.')[2]} unlike torch's"
+            checks.append(Check(what, wrong == 0, float(wrong), f"0 of {len(rows)}"))
+    return checks
 
 
 def layer_norm_calls(graph: GraphExport) -> int:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 from rich.console import Console
+from rich.text import Text
 
 from sdk.bundle import Bundle, make_golden, write_bundle
 from sdk.errors import ExportError, InputError
@@ -180,14 +181,11 @@ def main(
     split = load_split(data, root, module)
     bundle = export_bundle(module, out, name=name, checkpoint=weights, split=split, console=console)
     total = sum(entry["bytes"] for entry in bundle.manifest["files"].values())
-    console.print(
-        f"wrote {out}: {_size(total)}, digest {bundle.digest[:12]}, space {bundle.space.hash[:12]}, "
-        f"in {time.perf_counter() - started:.1f} s",
-        highlight=False,
-    )
-    console.print(
-        f"next: python -m sdk index FOLDER --bundle {out} --gallery people.gallery", highlight=False
-    )
+    which = f"digest {bundle.digest[:12]}, space {bundle.space.hash[:12]}"
+    took = time.perf_counter() - started
+    console.print(Text(f"wrote {out}: {_size(total)}, {which}, in {took:.1f} s"), soft_wrap=True)
+    ask = f"python -m sdk index FOLDER --bundle {out} --gallery people.gallery"
+    console.print(Text(f"next: {ask}"), soft_wrap=True)
     return 0
 
 

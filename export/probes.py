@@ -61,7 +61,7 @@ class Probe:
         return [self.images[i % len(self.images)] for i in rows], [texts[i % len(texts)] for i in rows]
 
 
-def synthetic(count: int = 96) -> Probe:
+def synthetic(count: int = 48) -> Probe:
     """Made-up pictures and texts; picture queries are further pictures."""
     made = pictures(2 * count)
     return Probe(f"{count} made-up pictures and texts", made[:count], texts(count), made[count:])

@@ -17,6 +17,7 @@ Three things keep an open_clip BPE file equal to open_clip itself on every text,
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -150,6 +151,7 @@ def _from_open_clip(tokenizer: Any) -> Tokenizer:
     return made
 
 
+@cache
 def _splitter() -> str:
     """SPLITTER for Oniguruma, with `regex`'s own idea of letters, digits and equal cases spelled out."""
     regex: Any = import_module("regex")  # untyped; open_clip brings it

@@ -12,6 +12,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -124,7 +125,7 @@ class _Gate:
         left = preprocess_images(few, self.module.image_spec)
         right = preprocess_images(few, self.bundle.image_spec)
         yield same("pixels of the bundle and of training", left, right, "pictures")
-        text = self._text()
+        text = self.text
         if text is not None:
             every = [*AWKWARD, *self.probe.texts]
             ids = reference_ids(self.module.tokenizer, every, self.module.text_spec)
@@ -208,7 +209,8 @@ class _Gate:
         once = {target: role for role, target in reversed(list(self.roles.items()))}
         return {role: target for target, role in once.items()}
 
-    def _text(self) -> TextPreprocess | None:
+    @cached_property
+    def text(self) -> TextPreprocess | None:
         if self.bundle.text_spec is None or self.bundle.tokenizer_path is None:
             return None
         return TextPreprocess(self.bundle.text_spec, self.bundle.tokenizer_path)
@@ -221,7 +223,7 @@ class _Gate:
     def _engine_feeds(self, rows: Sequence[int]) -> dict[str, Array]:
         images, texts = self.probe.pick(rows)
         feeds: dict[str, Array] = {PIXELS: preprocess_images(images, self.bundle.image_spec)}
-        text = self._text()
+        text = self.text
         if text is not None:
             feeds[IDS] = text(texts)
             feeds[MASK] = text.mask(feeds[IDS])

@@ -53,15 +53,21 @@ class Schema:
     def from_json(cls, data: Mapping[str, Any]) -> Schema:
         """Read the JSON form above; raises AttributeValueError naming what is missing."""
         try:
-            slots = {
-                str(s): {str(v): str(p) for v, p in values.items()} for s, values in data["slots"].items()
-            }
-            clauses = tuple(tuple(str(w) for w in clause) for clause in data["clauses"])
-            return cls(str(data["name"]), slots, clauses)
+            slots = {slot: dict(values.items()) for slot, values in data["slots"].items()}
+            clauses = tuple(tuple(clause) for clause in data["clauses"] if not isinstance(clause, str))
+            texts = [
+                data["name"],
+                *slots,
+                *(t for values in slots.values() for pair in values.items() for t in pair),
+            ]
+            texts += [wording for clause in clauses for wording in clause]
+            if not all(isinstance(text, str) for text in texts) or len(clauses) < len(data["clauses"]):
+                raise TypeError("a name, value, phrase or wording is not a string, or a clause is not a list")
+            return cls(data["name"], slots, clauses)
         except (KeyError, AttributeError, TypeError) as error:
             raise AttributeValueError(
                 f"attribute schema: {error!r}; needed are 'name', 'slots' {{slot: {{value: phrase}}}} "
-                "and 'clauses' [[wording, …], …]"
+                "and 'clauses' [[wording, …], …], all of strings"
             ) from error
 
     def to_json(self) -> dict[str, Any]:

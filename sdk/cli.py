@@ -169,7 +169,12 @@ def doctor(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code. ``arguments`` without the program's name (None: sys.argv)."""
-    commands: dict[str, Callable[..., int]] = {"index": index, "search": search, "info": info, "doctor": doctor}
+    commands: dict[str, Callable[..., int]] = {
+        "index": index,
+        "search": search,
+        "info": info,
+        "doctor": doctor,
+    }
     try:
         code: int = tyro.extras.subcommand_cli_from_dict(
             commands, prog="python -m sdk", description=_ABOUT, args=arguments
@@ -179,7 +184,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say_error(str(error))
         return 1 if isinstance(error, JobError) else 2
     except KeyboardInterrupt:
-        _say_error("interrupted; the same command goes on where it was")
+        _say_error("interrupted; an index command given again goes on where it was")
         return 130
 
 

@@ -23,6 +23,7 @@ from .errors import ImageError
 
 Encoded: TypeAlias = "bytes | bytearray | memoryview"
 ImageSource: TypeAlias = "str | os.PathLike[str] | Encoded | Image.Image | npt.NDArray[Any]"
+S = TypeVar("S")
 T = TypeVar("T")
 
 # Camera and web formats with a signature. Left out on purpose: EPS, which starts Ghostscript, and TGA,
@@ -69,13 +70,11 @@ def load_images(sources: Sequence[ImageSource], workers: int = 0) -> list[Image.
     return map_images(load_image, sources, workers)
 
 
-def map_images(
-    function: Callable[[ImageSource], T], sources: Sequence[ImageSource], workers: int = 0
-) -> list[T]:
+def map_images(function: Callable[[S], T], sources: Sequence[S], workers: int = 0) -> list[T]:
     """``function`` of every source in threads, in order; collects the ImageErrors as load_images does."""
     failures: dict[int, ImageError] = {}
 
-    def guarded(numbered: tuple[int, ImageSource]) -> T | None:
+    def guarded(numbered: tuple[int, S]) -> T | None:
         try:
             return function(numbered[1])
         except ImageError as error:
@@ -165,7 +164,6 @@ def _formats() -> tuple[str, ...]:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    image.load()  # a TIFF turns itself while loading, and then no longer says that it must be turned
     try:
         orientation = image.getexif().get(0x0112, 1)
     except Exception:  # viewers show a picture whose EXIF block is garbage, as it is stored; so do we
@@ -181,7 +179,6 @@ def _to_rgb(image: Image.Image, name: str) -> Image.Image:
         rgb = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
     else:
         rgb = image.convert("RGB")
-    rgb.info = {}  # or a second load_image would turn it, or lay it on white, once more
     return rgb
 
 

@@ -17,7 +17,7 @@ from .types import Floats, Id, Metadata, Space
 
 @dataclass(frozen=True)
 class Intake:
-    """n items. ``vectors`` is None for pictures; ``paths`` says where a picture lies if its id doesn't."""
+    """n items. ``vectors`` is None for pictures; ``paths``: index → where a picture lies, if in a file."""
 
     ids: list[Id]
     sources: list[ImageSource]
@@ -63,24 +63,33 @@ class Intake:
                 raise InputError(f"metadata[{index}]: got {type(note).__name__}; give a dict")
         _check_once(names)
         paths = {
-            i: os.fspath(source)
-            for i, source in enumerate(sources)
-            if isinstance(source, (str, os.PathLike)) and os.fspath(source) != names[i]
+            i: os.fspath(source) for i, source in enumerate(sources) if isinstance(source, (str, os.PathLike))
         }
-        return cls(names, sources, checked, _noted(notes, paths), paths)
+        elsewhere = {i: path for i, path in paths.items() if path != names[i]}
+        noted = [
+            ({"path": elsewhere[i]} if i in elsewhere else {}) | dict(note) for i, note in enumerate(notes)
+        ]
+        return cls(names, sources, checked, noted, paths)
 
     def over(self, known: Sequence[Mapping[str, Any]]) -> Intake:
         """The same with the metadata that the items have, but for where their picture lies now."""
         moved = [
-            {**note, **({"path": self.paths[i]} if i in self.paths else {})} for i, note in enumerate(known)
+            dict(note) | ({"path": self.paths[i]} if self._is_told(i, note) else {})
+            for i, note in enumerate(known)
         ]
         return replace(self, metadata=moved)
+
+    def _is_told(self, index: int, note: Mapping[str, Any]) -> bool:
+        """Whether the metadata must say where the picture lies: its id doesn't, or the metadata did."""
+        return index in self.paths and (self.paths[index] != self.ids[index] or "path" in note)
 
 
 def as_list(values: Any, one: tuple[type, ...]) -> list[Any]:
     """A single value of these types as a list of one; several as a list."""
     if values is None or isinstance(values, one):
         return [values]
+    if isinstance(values, (np.ndarray, np.integer)):  # of ids: numpy's numbers and strings become Python's
+        return list(np.atleast_1d(values).tolist())
     try:
         return list(values)
     except TypeError:
@@ -104,7 +113,3 @@ def _check_once(ids: Sequence[Id]) -> None:
         if (type(identity), identity) in seen:
             raise IdError(f"ids[{index}]: {identity!r} is given twice")
         seen.add((type(identity), identity))
-
-
-def _noted(notes: Sequence[Mapping[str, Any]], paths: Mapping[int, str]) -> list[dict[str, Any]]:
-    return [({"path": paths[i]} if i in paths else {}) | dict(note) for i, note in enumerate(notes)]

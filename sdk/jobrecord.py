@@ -109,7 +109,7 @@ class JobRecord:
             for item in items:
                 row = {
                     "job": job, "run": run, "seq": seq, "id": item.id, "path": item.path, "size": item.size,
-                    "mtime": item.mtime, "metadata": json.dumps(item.metadata, sort_keys=True),
+                    "mtime": item.mtime, "metadata": json.dumps(item.metadata),
                     "outcome": "refused" if item.refused else "", "reason": item.refused,
                 }  # fmt: skip
                 if self._db.execute(_KNOWN, row).rowcount:

@@ -84,6 +84,7 @@ def read(path: Path) -> dict[str, Any]:
         if path.stat().st_size > MAX_BYTES:
             raise BundleFormatError(f"{NAME}: is larger than a manifest may be ({MAX_BYTES:,} bytes)")
         data = json.loads(path.read_text("utf-8"), object_pairs_hook=once, parse_constant=refuse)
+        canonical(data)  # refuses what JSON can say but no hash can cover: 1e999, half of a character
     except OSError as error:
         raise BundleFormatError(
             f"{NAME}: can't be read ({error.strerror or error}); a bundle is a folder with a {NAME}, "

@@ -14,6 +14,7 @@ arguments beside a list serve every query of the batch.
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -166,15 +167,15 @@ def excluded(exclude: Any, asked: Asked) -> list[list[Any]] | None:
         return None
     if isinstance(exclude, (str, bytes, int)) or not isinstance(exclude, Iterable):
         raise InputError(f"exclude: got {exclude!r}; give a list of ids, or one list per query")
-    entries = list(exclude)
-    nested = [not isinstance(entry, (str, int, np.integer)) for entry in entries]
+    entries = [entry.tolist() if isinstance(entry, np.generic | np.ndarray) else entry for entry in exclude]
+    nested = [not isinstance(entry, (str, int)) for entry in entries]
     if not any(nested):
         return [entries] * asked.n
     if not all(nested) or len(entries) != asked.n:
         raise InputError(
             f"exclude: got {len(entries)} lists for {asked.n} queries; give one list of ids, or one per query"
         )
-    return [list(entry) for entry in entries]
+    return [[i.tolist() if isinstance(i, np.generic) else i for i in entry] for entry in entries]
 
 
 def is_single_image(value: object) -> bool:
@@ -182,6 +183,26 @@ def is_single_image(value: object) -> bool:
     if isinstance(value, np.ndarray):
         return value.ndim != 4
     return isinstance(value, (str, os.PathLike, bytes, bytearray, memoryview, Image.Image))
+
+
+def whole(name: str, value: Any) -> int:
+    """A whole number from 1, numpy's included; raises InputError."""
+    try:
+        number = -1 if isinstance(value, (bool, np.bool_)) else operator.index(value)
+    except TypeError:
+        number = -1
+    if number < 1:
+        raise InputError(f"{name}: got {value!r}; allowed are whole numbers from 1")
+    return number
+
+
+def least(value: Any) -> float | None:
+    """``min_score``: None or a finite number; raises InputError."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not np.isfinite(value):
+        raise InputError(f"min_score: got {value!r}; give a finite number")
+    return float(value)
 
 
 def check_vectors(name: str, value: Any, shape: tuple[int, ...]) -> Floats:

@@ -25,12 +25,12 @@ from .errors import ImageError, InputError
 from .types import Hit, Hits, Query, Ranking
 
 _MARGIN, _GAP, _PAD = 24, 12, 8  # px: around the sheet, between tiles, inside a tile
-_TILE, _ASK = 156, 236  # px: width of a hit's tile, of the query's
+_TILE, _ASK = 178, 240  # px: width of a hit's tile, of the query's
 _LINE, _SIZE = 17, 13  # px: line height and type size
 _MAX_HEIGHT = 24_000  # px: JPEG and most viewers end at 65,535; a longer sheet is no use to anyone
 _PAPER, _CARD, _BLANK = "#f4f5f7", "#ffffff", "#d9dce1"
 _INK, _GREY, _ACCENT, _EDGE = "#1b1f24", "#6a727c", "#1f5fbf", "#e1e4e8"
-_INFO_LINES = 4  # under a hit: score, id, two of metadata
+_META_LINES = 2  # of metadata at most, under the lines of score and id
 _HTML_QUERIES, _HTML_HITS, _HTML_HEIGHT = 20, 24, 160
 _MAX_TEXT = 4_000  # characters of a text that are looked at; a sheet shows far fewer
 _FONT_EXTRA = "©«°±·»…"
@@ -148,7 +148,8 @@ def _draw_ranking(ranking: Ranking, across: int, width: int) -> Image.Image:
     shapes = [p.height / p.width for p in pictures if p is not None]
     inner = _TILE - 2 * _PAD
     window = round(inner * min(max(median(shapes), 0.6), 2.2)) if shapes else inner
-    tile = window + _INFO_LINES * _LINE + 3 * _PAD
+    notes = [_wrapped(" · ".join(_pairs(hit.metadata)), inner, _SIZE - 1, _META_LINES) for hit in found]
+    tile = window + (2 + max(map(len, notes), default=0)) * _LINE + 3 * _PAD
     lines = -(-len(found) // across)
     query_height = _query_height(ranking.query)
     block = Image.new("RGB", (width, max(query_height, lines * (tile + _GAP) - _GAP if found else 0)), _PAPER)
@@ -169,7 +170,7 @@ def _draw_ranking(ranking: Ranking, across: int, width: int) -> Image.Image:
         draw.text(
             (left + _PAD, at + _LINE), _fit(str(hit.id), inner, _SIZE, keep_end=True), _INK, _font(_SIZE)
         )
-        for n, line in enumerate(_wrapped(" · ".join(_pairs(hit.metadata)), inner, _SIZE - 1, 2)):
+        for n, line in enumerate(notes[place]):
             draw.text((left + _PAD, at + (2 + n) * _LINE), line, _GREY, _font(_SIZE - 1))
     return block
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import os
 import shutil
 import tempfile
@@ -22,7 +21,7 @@ from .encoder import Encoder
 from .errors import GalleryError, IdError, InputError, SpaceMismatchError
 from .explain import Explanation, explain
 from .intake import Intake, as_list
-from .queries import encode, excluded, is_single_image, take_apart, total, with_vectors
+from .queries import encode, excluded, is_single_image, least, take_apart, total, whole, with_vectors
 from .runtime import open_session
 from .types import Floats, Gallery, Hits, Id, Metadata, Ranking, Where
 
@@ -52,6 +51,7 @@ class Retriever:
         self._lock = threading.Lock()
         self._store: Gallery | None = None
         self._place: str | Path | None = None
+        self._closed = False
         self._discard: weakref.finalize[Any, Retriever] | None = None
         if isinstance(gallery, (str, os.PathLike)):
             self._place = gallery
@@ -69,6 +69,8 @@ class Retriever:
     def gallery(self) -> Gallery:
         """The opened gallery; raises GalleryError where none has been made yet."""
         store = self._store
+        if self._closed:
+            raise GalleryError("this Retriever is closed; make another one")
         if store is None:
             where = (
                 f"there is no gallery at {str(self._place)!r}; check the path, or" if self._place else "first"
@@ -175,9 +177,7 @@ class Retriever:
         filters by metadata; ``exclude``: ids to leave out, one list for all or one per query;
         ``min_score``: hits below it are left out. Raises InputError (and its kinds), MissingRoleError.
         """
-        k = _whole("k", k)
-        if min_score is not None and not _is_number(min_score):
-            raise InputError(f"min_score: got {min_score!r}; give a finite number")
+        k, min_score = whole("k", k), least(min_score)
         asked = take_apart(
             text=text,
             attributes=attributes,
@@ -191,7 +191,8 @@ class Retriever:
         left_out = excluded(exclude, asked)
         vectors = total(encode(asked, self.encoder))
         queries = with_vectors(asked.queries(), vectors)
-        if asked.n == 0 or (self._store is None and self._place is None):
+        unmade = self._store is None and self._place is None and not self._closed
+        if asked.n == 0 or unmade:
             shape = (asked.n, k)
             return Hits(np.full(shape, None, object), np.full(shape, -np.inf, np.float32), queries=queries)
         found = self.gallery.search(vectors, k, where=where, exclude=left_out, min_score=min_score)
@@ -220,10 +221,7 @@ class Retriever:
                 "top_tokens": self.bundle.space.top_tokens,
                 "roles": dict(self.bundle.roles),
             },
-            "gallery": {
-                "path": "temporary" if self._place is None else str(self._place),
-                "items": 0 if self._store is None else len(self._store),
-            },
+            "gallery": {"path": self._where(), "items": 0 if self._store is None else len(self._store)},
         }
 
     def close(self) -> None:
@@ -231,6 +229,7 @@ class Retriever:
         if self._discard is not None:
             self._discard()
             self._store = self._discard = None
+        self._closed = True
         self.session.close()
 
     def __enter__(self) -> Retriever:
@@ -242,13 +241,21 @@ class Retriever:
         self.close()
 
     def __repr__(self) -> str:
-        place = "a temporary gallery" if self._place is None else f"gallery {str(self._place)!r}"
-        return f"Retriever(bundle {self.bundle.name!r}, {place}, on {self.session.report['device']})"
+        device = self.session.report["device"]
+        return f"Retriever(bundle {self.bundle.name!r}, gallery {self._where()}, on {device})"
+
+    def _where(self) -> str:
+        if self._place is not None:
+            return str(self._place)
+        handed_in = self._store is not None and self._discard is None
+        return type(self._store).__name__ if handed_in else "temporary"
 
     def _open(self) -> Gallery:
         from .gallery import open_gallery
 
         with self._lock:
+            if self._closed:
+                raise GalleryError("this Retriever is closed; make another one")
             if self._store is None:
                 engine = " ".join(str(self.session.report.get(k)) for k in ("engine", "device", "precision"))
                 folder = tempfile.mkdtemp(prefix="labrador-") if self._place is None else None
@@ -276,21 +283,3 @@ def _close(store: Gallery, folder: str | None) -> None:
     store.close()
     if folder is not None:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _whole(name: str, value: Any) -> int:
-    try:
-        number = -1 if isinstance(value, (bool, np.bool_)) else operator.index(value)
-    except TypeError:
-        number = -1
-    if number < 1:
-        raise InputError(f"{name}: got {value!r}; allowed are whole numbers from 1")
-    return number
-
-
-def _is_number(value: Any) -> bool:
-    return (
-        isinstance(value, (int, float, np.number))
-        and not isinstance(value, bool)
-        and bool(np.isfinite(value))
-    )

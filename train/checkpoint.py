@@ -19,6 +19,7 @@ import pickle
 import pkgutil
 import re
 import tempfile
+import warnings
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -104,14 +105,16 @@ def read(path: str | Path) -> dict[str, Any]:
     if not Path(path).is_file():
         raise CheckpointError(f"checkpoint: there is no file {str(path)!r}")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of a foreign pickle protocol, before refusing it
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"checkpoint: {str(path)!r} holds more than tensors and plain data, or isn't a checkpoint; "
             f"it was not opened further ({str(error).splitlines()[0]})"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
-        raise CheckpointError(f"checkpoint: {str(path)!r} can't be read: {error}") from error
+    except Exception as error:  # on garbage, the unpickler stumbles in any way
+        raise CheckpointError(f"checkpoint: {str(path)!r} can't be read: {error!r}") from error
     if not isinstance(state, dict) or not isinstance(state.get("format"), int):
         raise CheckpointError(f"checkpoint: {str(path)!r} isn't one of Labrador's: it has no format number")
     if state["format"] > FORMAT:

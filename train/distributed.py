@@ -12,10 +12,11 @@ from torch import Tensor
 
 def accelerator(precision: str) -> Accelerator:
     """accelerate's Accelerator; precision: "fp32", "bf16", "fp16", or "auto": bf16, else fp16, on a GPU."""
+    gpu = torch.cuda.is_available()
     if precision == "auto":
-        gpu = torch.cuda.is_available()
         precision = ("bf16" if torch.cuda.is_bf16_supported() else "fp16") if gpu else "fp32"
-    return Accelerator(mixed_precision="no" if precision == "fp32" else precision)
+    # cpu=True: or it would overlook torchrun's other processes on a machine without a GPU
+    return Accelerator(cpu=not gpu, mixed_precision="no" if precision == "fp32" else precision)
 
 
 class _Gather(torch.autograd.Function):

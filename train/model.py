@@ -10,7 +10,6 @@ from typing import Any
 
 import open_clip
 import torch
-from open_clip.hf_model import HFTextEncoder
 from open_clip.modified_resnet import ModifiedResNet
 from open_clip.timm_model import TimmModel
 from open_clip.transformer import TextTransformer, VisionTransformer
@@ -63,8 +62,7 @@ class TwoTower(nn.Module):
     def encode_text(self, ids: Tensor) -> Tensor:
         """(b, t) int64 → (b, d), not normalised; equal to open_clip's own to the bit.
 
-        ``ids`` may be cut after the last end-of-text of the batch (``shorten``) where the text tower is
-        causal and pools at that token: what follows can't reach it.
+        ``ids`` may have been cut by ``shorten``.
         """
         text = self._text()
         if text is None or ids.shape[1] == text.positional_embedding.shape[0]:
@@ -72,6 +70,16 @@ class TwoTower(nn.Module):
             return features
         pooled = self._text_states(ids)[torch.arange(len(ids), device=ids.device), ids.argmax(dim=-1)]
         return _project(pooled, text.text_projection)
+
+    def shorten(self, ids: Tensor) -> Tensor:
+        """(b, t) → (b, t') cut after the batch's last end-of-text (the largest id of each row).
+
+        Only where what follows can't reach the pooled token: for other than causal text towers, as it is.
+        """
+        text = self._text()
+        if text is None or text.attn_mask is None:
+            return ids
+        return ids[:, : int(ids.argmax(dim=-1).max()) + 1]
 
     def image_tokens(self, pixels: Tensor) -> Tensor:
         """(b, 3, h, w) → (b, t, d): the pooled vector, then the patches (or map cells) row by row.
@@ -117,27 +125,19 @@ class TwoTower(nn.Module):
         return open_clip.get_tokenizer(self.name)
 
     def _text(self) -> Any:
-        """What holds the text tower's parts, if it is the causal CLIP one that pools at argmax."""
+        """What holds the parts of CLIP's own text tower, which pools at argmax; None for another one."""
         text = getattr(self.clip, "text", self.clip)
-        if isinstance(text, HFTextEncoder) or getattr(text, "cls_emb", None) is not None:
-            return None
         if isinstance(text, TextTransformer):
-            return text if text.pool_type == "argmax" and text.attn_mask is not None else None
-        return (
-            text if getattr(text, "text_pool_type", None) == "argmax" and text.attn_mask is not None else None
-        )
+            return text if text.pool_type == "argmax" and text.cls_emb is None else None
+        return text if getattr(text, "text_pool_type", None) == "argmax" else None
 
     def _text_states(self, ids: Tensor) -> Tensor:
         text, t = self._text(), ids.shape[1]
-        dtype = text.transformer.get_cast_dtype()
+        dtype, mask = text.transformer.get_cast_dtype(), text.attn_mask
         states = text.token_embedding(ids).to(dtype) + text.positional_embedding[:t].to(dtype)
-        final: Tensor = text.ln_final(text.transformer(states, attn_mask=text.attn_mask[:t, :t]))
+        states = text.transformer(states, attn_mask=None if mask is None else mask[:t, :t])
+        final: Tensor = text.ln_final(states)
         return final
-
-
-def shorten(ids: Tensor) -> Tensor:
-    """(b, t) → (b, t') cut after the batch's last end-of-text (the largest id of each row)."""
-    return ids[:, : int(ids.argmax(dim=-1).max()) + 1]
 
 
 def _project(states: Tensor, projection: Any) -> Tensor:
@@ -150,5 +150,5 @@ def _project(states: Tensor, projection: Any) -> Tensor:
 def _no_tokens(name: str, tower: str) -> InputError:
     return InputError(
         f"model: {name}'s {tower} tower has no token outputs Labrador knows of (a CLIP ViT, a convolutional "
-        f"tower and CLIP's causal text tower have); encode_{tower} works"
+        f"tower and CLIP's text tower have); encode_{tower} works"
     )

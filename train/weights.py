@@ -12,7 +12,6 @@ the small ones described in ``train/model_configs``: ``labrador-tiny`` (ViT) and
 from __future__ import annotations
 
 import logging
-import pickle
 import warnings
 import zipfile
 from collections.abc import Iterator
@@ -23,7 +22,7 @@ from typing import Any
 import open_clip
 import torch
 import torch.nn.functional as F
-from open_clip.factory import load_checkpoint
+from open_clip.factory import load_checkpoint, load_state_dict
 from open_clip.modified_resnet import ModifiedResNet
 from open_clip.pretrained import get_pretrained_cfg
 from open_clip.timm_model import TimmModel
@@ -93,7 +92,7 @@ def resize_positions(rows: Tensor, before: tuple[int, int], after: tuple[int, in
 
 
 def _create(name: str, tag: str | None, quick_gelu: bool) -> Any:
-    if tag and get_pretrained_cfg(name, tag) is None and get_pretrained_cfg(f"{name}-quickgelu", tag) is None:
+    if tag and not get_pretrained_cfg(name, tag):
         tags = open_clip.list_pretrained_tags_by_model(name)
         raise InputError(f"pretrained: {tag!r} is neither a file nor a tag of {name}; its tags are {tags}")
     with _without_random_weights_warning():
@@ -137,7 +136,7 @@ def _is_torchscript(path: Path) -> bool:
 def _state_dict(path: Path) -> dict[str, Tensor]:
     """The tensors of OpenAI's TorchScript archives, which torch.load(weights_only=True) refuses."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore")  # torch deprecates TorchScript
         state = torch.jit.load(str(path), map_location="cpu").state_dict()
     return {k: v for k, v in state.items() if k not in ("input_resolution", "context_length", "vocab_size")}
 
@@ -148,17 +147,17 @@ def _load(clip: Any, path: Path) -> None:
             clip.load_state_dict(_state_dict(path))
         else:
             load_checkpoint(clip, str(path), weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, ValueError, KeyError, EOFError, OSError) as error:
+    except Exception as error:  # on garbage, the unpickler stumbles in any way
         raise CheckpointError(
-            f"pretrained: {path} holds no weights of this model, or more than tensors: {error}"
+            f"pretrained: {path} holds no weights of this model, or more than tensors: {error!r}"
         ) from error
 
 
 def _rows_saved(path: Path) -> int | None:
     """How many position rows a weight file's image tower has, if it has them under the usual name."""
     try:
-        state = _state_dict(path) if _is_torchscript(path) else open_clip.load_state_dict(str(path))
-    except Exception:  # whatever is wrong with the file, _load says it
+        state = _state_dict(path) if _is_torchscript(path) else load_state_dict(str(path))
+    except Exception:  # _load says what is wrong
         return None
     rows = state.get("visual.positional_embedding", state.get("visual.attnpool.positional_embedding"))
     return None if rows is None else len(rows)

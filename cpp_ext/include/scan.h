@@ -14,6 +14,7 @@ constexpr std::size_t BLOCK_ROWS = 64;     // gallery rows scored together: 128 
 constexpr std::size_t TILE_QUERIES = 48;   // queries scored together: 96 KiB at d = 512, within L2
 constexpr std::size_t GROUP_QUERIES = 512; // queries whose selections are held at once, per thread
 
+// The eligible ones of rows 64 * word and up; bits past row m mean nothing, and may be set.
 inline std::uint64_t mask_word(const std::uint8_t *bits, std::size_t word, std::size_t m) {
     const std::size_t first = word * 8, bytes = (m + 7) / 8;
     std::uint64_t value = 0;
@@ -22,7 +23,7 @@ inline std::uint64_t mask_word(const std::uint8_t *bits, std::size_t word, std::
     } else {
         for (std::size_t byte = first; byte < bytes; ++byte) value |= std::uint64_t(bits[byte]) << (8 * (byte - first));
     }
-    return m - word * WORD < WORD ? value & ((std::uint64_t(1) << (m - word * WORD)) - 1) : value;
+    return value;
 }
 
 // One thread's pass over ranges of the gallery for one group of queries.

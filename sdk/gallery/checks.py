@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -47,8 +47,17 @@ def _floats(value: Any, shape: tuple[int, ...], name: str, why: str) -> Floats:
 
 def ids(value: Any, name: str = "ids") -> list[Id]:
     """Non-empty strings of at most 256 bytes, or 64-bit integers; one kind, no duplicates."""
-    if isinstance(value, (str, bytes, int, Mapping)):
-        raise IdError(f"{name}: {value!r:.80} is a single {type(value).__name__}; pass a list of ids")
+    plain = _ids(value, name)
+    if len(set(plain)) < len(plain):
+        seen: set[Id] = set()
+        twice = next(i for i in plain if i in seen or seen.add(i))  # type: ignore[func-returns-value]
+        raise IdError(f"{name}: {twice!r:.80} is given twice in one call")
+    return plain
+
+
+def _ids(value: Any, name: str) -> list[Id]:
+    if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
+        raise IdError(f"{name}: {value!r:.80} is a {type(value).__name__}; pass a list of ids")
     plain: list[Id] = list(value)
     kinds = set(map(type, plain))
     if kinds - {str, int}:
@@ -66,10 +75,6 @@ def ids(value: Any, name: str = "ids") -> list[Id]:
                 raise IdError(f"{name}: {i!r:.80} has {size} bytes; allowed are 1 to {_ID_BYTES}")
         elif not -(2**63) <= i < 2**63:
             raise IdError(f"{name}: {i!r:.80} doesn't fit 64 bits")
-    if len(set(plain)) < len(plain):
-        seen: set[Id] = set()
-        twice = next(i for i in plain if i in seen or seen.add(i))  # type: ignore[func-returns-value]
-        raise IdError(f"{name}: {twice!r:.80} is given twice in one call")
     return plain
 
 
@@ -89,15 +94,12 @@ def one_kind(plain: Sequence[Id], kind: str | None, name: str = "ids") -> None:
 
 def excluded(value: Any, n: int) -> list[list[Id]]:
     """One list of ids per query."""
-    if (
-        isinstance(value, (str, bytes, Mapping))
-        or len(value) != n
-        or any(isinstance(i, (str, int)) for i in value)
-    ):
+    lists = isinstance(value, (list, tuple, np.ndarray)) and len(value) == n
+    if not lists or any(isinstance(row, (str, bytes, int, np.generic)) for row in value):
         raise InputError(
             f"exclude: {value!r:.80}; pass one list of ids per query, here {n}: exclude=[['a', 'b'], ...]"
         )
-    return [ids(list(dict.fromkeys(row)), "exclude") for row in value]
+    return [list(dict.fromkeys(_ids(row, "exclude"))) for row in value]
 
 
 def count(value: Any, name: str = "k") -> int:

@@ -15,7 +15,7 @@ from . import rows
 from .columns import MISSING, Column, encode_field, fields_of, matches
 from .filters import Node
 from .segments import Bits
-from .snapshot import Segment, Snapshot, first_rows
+from .snapshot import Segment, Snapshot, first_rows, verify
 
 _FILTERS = 64  # kept; a million rows take 128 kB each
 
@@ -123,6 +123,10 @@ class Masks:
             tail = self._tails[segment.id] = Tail(first)
         start = first + len(tail.documents)
         if start < segment.rows:
+            last = np.zeros(segment.rows, np.bool_)
+            last[first:] = True
+            bits = np.packbits(last, bitorder="little")
+            verify(connection, snapshot, [(segment, bits)], ("places",))
             places = segment.mapped.places[start : segment.rows].tolist()
             found = rows.at_places(connection, places, "slot, metadata")
             slot = segment.id * snapshot.layout.segment_rows + start

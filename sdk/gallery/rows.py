@@ -152,10 +152,11 @@ def at_places(
     return {row[0]: row[1:] for row in _among(connection, f"place, {columns}", "place", places)}
 
 
-def ids_in_slots(connection: sqlite3.Connection, first: int, last: int) -> list[Id]:
-    """Ids of the rows that lie in slots first..last-1, in insertion order; reads the whole table."""
-    query = "SELECT id FROM rows WHERE slot >= ? AND slot < ? ORDER BY place"
-    return [row[0] for row in connection.execute(query, (first, last))]
+def in_slots(connection: sqlite3.Connection, first: int, last: int, column: str) -> dict[int, Any]:
+    """Slot → ``column`` of the rows that lie in slots first..last-1, in insertion order. Reads the whole
+    table: for repairs, where the places in a segment file can't be trusted."""
+    query = f"SELECT slot, {column} FROM rows WHERE slot >= ? AND slot < ? ORDER BY place"
+    return dict(connection.execute(query, (first, last)).fetchall())
 
 
 def name_id(connection: sqlite3.Connection, table: str, name: str) -> int:

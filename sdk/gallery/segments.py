@@ -20,6 +20,7 @@ import threading
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +30,7 @@ from ..types import Floats
 
 Places = npt.NDArray[np.int64]
 Bits = npt.NDArray[np.uint8]
+Part: TypeAlias = Literal["vectors", "places"]
 
 SEGMENT_ROWS = 65_536
 BLOCK_ROWS = 4_096
@@ -106,7 +108,7 @@ class Checked:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.blocks: dict[int, tuple[int, int, int]] = {}  # block: rows done, their vector and place CRC
+        self.done: dict[tuple[Part, int], tuple[int, int]] = {}  # part and block: rows done, their CRC
 
 
 class Mapped:
@@ -138,26 +140,24 @@ class Mapped:
             data, np.float32, rows * layout.dim * layout.tokens, layout.vectors_at
         ).reshape(rows, *layout.item)
 
-    def check(self, block: int, rows: int, vectors_crc: int, places_crc: int) -> bool:
-        """Whether the block's first ``rows`` rows have these checksums; each byte is read once."""
+    def check(self, part: Part, block: int, rows: int, expected: int) -> bool:
+        """Whether the block's first ``rows`` rows have this checksum; each byte is read once."""
         with self.checked.lock:
-            done, *crcs = self.checked.blocks.get(block, (0, 0, 0))
+            done, crc = self.checked.done.get((part, block), (0, 0))
             if done >= rows:
                 return True
-            start, stop = block * self.layout.block_rows + done, block * self.layout.block_rows + rows
-            crcs = list(row_crcs(self.vectors[start:stop], self.places[start:stop], crcs[0], crcs[1]))
-            if crcs != [vectors_crc, places_crc]:
+            start = block * self.layout.block_rows
+            data = self.vectors if part == "vectors" else self.places
+            crc = crc_of(data[start + done : start + rows], crc)
+            if crc != expected:
                 return False
-            self.checked.blocks[block] = (rows, crcs[0], crcs[1])
+            self.checked.done[part, block] = (rows, crc)
             return True
 
 
-def row_crcs(vectors: Floats, places: Places, vectors_crc: int = 0, places_crc: int = 0) -> tuple[int, int]:
-    """CRC-32 of vectors and of places, carried on from those of the rows before them."""
-    return (
-        zlib.crc32(vectors.data.cast("B"), vectors_crc),
-        zlib.crc32(places.data.cast("B"), places_crc),
-    )
+def crc_of(data: Floats | Places, before: int = 0) -> int:
+    """CRC-32 of rows, carried on from that of the rows before them."""
+    return zlib.crc32(data.data.cast("B"), before)
 
 
 def sync_folder(folder: Path) -> None:

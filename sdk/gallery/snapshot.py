@@ -17,8 +17,8 @@ import numpy.typing as npt
 from ..errors import GalleryDamagedError
 from ..types import Floats, Id
 from .filters import Node
-from .rows import Connections, ids_in_slots, read_state
-from .segments import Bits, Checked, Layout, Mapped, segment_name
+from .rows import Connections, in_slots, read_state
+from .segments import Bits, Checked, Layout, Mapped, Part, segment_name
 
 _RETRIES = 20
 _PARALLEL_BYTES = 1 << 26
@@ -139,7 +139,10 @@ def _live(rows: int, dead: bytes) -> Bits:
 
 
 def verify(
-    connection: sqlite3.Connection, snapshot: Snapshot, wanted: Sequence[tuple[Segment, Bits | None]]
+    connection: sqlite3.Connection,
+    snapshot: Snapshot,
+    wanted: Sequence[tuple[Segment, Bits | None]],
+    parts: tuple[Part, ...] = ("places", "vectors"),
 ) -> None:
     """Check the blocks that hold the wanted rows (bits; None: all), each once since it was opened.
 
@@ -147,18 +150,18 @@ def verify(
     """
     size, todo = snapshot.layout.block_rows, []
     for segment, bits in wanted:
-        done = segment.mapped.checked.blocks
+        done = segment.mapped.checked.done
         for block in range(snapshot.layout.blocks(segment.rows)):
             rows = min(size, segment.rows - block * size)
-            if block in done and done[block][0] >= rows:
+            if all(done.get((part, block), (0,))[0] >= rows for part in parts):
                 continue
             if bits is None or bits[block * size // 8 : (block + 1) * size // 8].any():
                 todo.append((segment, block, rows))
 
     def good(item: tuple[Segment, int, int]) -> bool:
         segment, block, rows = item
-        crcs = int(segment.vector_crcs[block]), int(segment.place_crcs[block])
-        return segment.mapped.check(block, rows, *crcs)
+        crcs = {"vectors": segment.vector_crcs, "places": segment.place_crcs}
+        return all(segment.mapped.check(part, block, rows, int(crcs[part][block])) for part in parts)
 
     if len(todo) * size * snapshot.layout.row_bytes > _PARALLEL_BYTES:
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
@@ -188,7 +191,7 @@ def _damaged(
     connection: sqlite3.Connection, snapshot: Snapshot, segment: Segment, block: int, rows: int
 ) -> GalleryDamagedError:
     first = segment.id * snapshot.layout.segment_rows + block * snapshot.layout.block_rows
-    ids: list[Id] = ids_in_slots(connection, first, first + rows)
+    ids: list[Id] = list(in_slots(connection, first, first + rows, "id").values())
     shown = ", ".join(repr(i) for i in ids[:10]) + (f" and {len(ids) - 10} more" if len(ids) > 10 else "")
     start = block * snapshot.layout.block_rows
     error = GalleryDamagedError(

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ..types import Floats
 from . import rows
 from .columns import encode
-from .segments import Places, SegmentFile, row_crcs, segment_name, sync_folder
+from .segments import Mapped, Places, SegmentFile, crc_of, segment_name, sync_folder
 
 
 @dataclass
@@ -35,11 +35,12 @@ class Filling:
 class Transaction:
     """Rows written past the committed ones and marks on old ones: all visible at ``commit``, or none."""
 
-    def __init__(self, connection: sqlite3.Connection, folder: Path) -> None:
+    def __init__(self, connection: sqlite3.Connection, folder: Path, trusted: set[int]) -> None:
+        """``trusted``: segments whose last block was checked since the writer lock was taken."""
         self.connection = connection
         self.state = rows.read_state(connection)
         self._begun = self.state.generation
-        self._folder = folder
+        self._folder, self._trusted = folder, trusted
         self._touched: dict[int, Filling] = {}
         self._dropped: list[int] = []
         last = connection.execute("SELECT id, rows FROM segments ORDER BY id DESC LIMIT 1").fetchone()
@@ -52,13 +53,15 @@ class Transaction:
         slots, done = np.empty(len(places), np.int64), 0
         while done < len(places):
             tail = self._create() if self.tail is None else self._load(self.tail)
+            self._step_over_damage(tail)
             first = tail.rows
             take = min(size - first, len(places) - done)
-            part = slice(done, done + take)
-            self._write(tail, places[part], vectors[part], documents[part])
+            if take:  # unless a damaged block was the segment's last
+                part = slice(done, done + take)
+                self._write(tail, places[part], vectors[part], documents[part])
+                slots[part] = np.arange(tail.id * size + first, tail.id * size + first + take)
+                done += take
             self.tail = None if tail.rows == size else tail.id
-            slots[part] = np.arange(tail.id * size + first, tail.id * size + first + take)
-            done += take
         return slots
 
     def kill(self, slots: Places) -> None:
@@ -161,13 +164,11 @@ class Transaction:
     def _write(
         self, segment: Filling, places: Places, vectors: Floats, documents: Sequence[dict[str, Any]]
     ) -> None:
-        if segment.file is None:
-            path = self._folder / segment_name(segment.id)
-            segment.file = SegmentFile(path, self.state.layout, fresh=segment.committed is None)
+        file = self._file(segment)
         first, last = segment.rows, segment.rows + len(places)
-        before = segment.file.places(max(first - 1, 0), first)
+        before = file.places(max(first - 1, 0), first)
         segment.ordered &= bool((np.diff(np.concatenate([before, places])) > 0).all())
-        segment.file.write(first, places, vectors)
+        file.write(first, places, vectors)
         segment.rows = last
         size = self.state.layout.block_rows
         for block in range(first // size, self.state.layout.blocks(last)):
@@ -176,12 +177,40 @@ class Transaction:
                 segment.vector_crcs.append(0)
                 segment.place_crcs.append(0)
             part = slice(start - first, stop - first)
-            segment.vector_crcs[block], segment.place_crcs[block] = row_crcs(
-                vectors[part], places[part], segment.vector_crcs[block], segment.place_crcs[block]
-            )
+            segment.vector_crcs[block] = crc_of(vectors[part], segment.vector_crcs[block])
+            segment.place_crcs[block] = crc_of(places[part], segment.place_crcs[block])
             if stop == (block + 1) * size:
                 earlier = self._documents(segment, block * size, start)
                 self._store_columns(segment.id, block, [*earlier, *documents[part]])
+
+    def _file(self, segment: Filling) -> SegmentFile:
+        if segment.file is None:
+            path = self._folder / segment_name(segment.id)
+            segment.file = SegmentFile(path, self.state.layout, fresh=segment.committed is None)
+        return segment.file
+
+    def _step_over_damage(self, segment: Filling) -> None:
+        """Leave a last block that fails its checksum with the rows it has: rows that joined it would be lost
+        with it, and fresh vectors for its rows must lie elsewhere."""
+        layout = self.state.layout
+        block, filled = divmod(segment.rows, layout.block_rows)
+        if segment.id in self._trusted or not filled:
+            return
+        mapped = Mapped(self._folder / segment_name(segment.id), layout, segment.rows)
+        good = mapped.check("places", block, filled, segment.place_crcs[block])
+        if not (good and mapped.check("vectors", block, filled, segment.vector_crcs[block])):
+            last = (block + 1) * layout.block_rows
+            start = segment.id * layout.segment_rows
+            slots = np.arange(start + last - layout.block_rows, start + last)
+            known = rows.in_slots(self.connection, int(slots[0]), int(slots[-1]) + 1, "metadata")
+            documents = rows.documents(known.get(slot, "{}") for slot in slots.tolist())
+            self._store_columns(segment.id, block, documents)
+            self.kill(slots[filled:])
+            nothing: Floats = np.zeros((1, *layout.item), np.float32)
+            self._file(segment).write(last - 1, np.zeros(1, np.int64), nothing)
+            segment.rows = last
+        else:
+            self._trusted.add(segment.id)
 
     def _documents(self, segment: Filling, start: int, stop: int) -> list[dict[str, Any]]:
         """Metadata of rows written earlier; what is gone has none."""

@@ -26,12 +26,14 @@ class Writer:
         self._turn = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._unsettled = False
+        self._trusted: set[int] = set()
 
     def start(self) -> sqlite3.Connection:
         """Take the lock and sweep what a killed writer left; raises GalleryLockedError."""
         with self._turn:
             if self._connection is None:
                 self._lock.acquire()
+                self._trusted = set()
                 try:
                     self._connection = rows.connect(self._folder, "rw")
                     self._sweep(self._connection)
@@ -49,7 +51,7 @@ class Writer:
             try:
                 self._settle(connection)
                 connection.execute("BEGIN IMMEDIATE")
-                current = Transaction(connection, self._folder)
+                current = Transaction(connection, self._folder, self._trusted)
                 yield current
                 self._unsettled = True
                 current.commit()

@@ -77,7 +77,7 @@ class OnnxSession:
             self._sessions.clear()
 
     def _session(self, name: str) -> Any:
-        # A child of fork() inherits sessions whose threads are gone and would wait for them for ever.
+        # A child of fork() inherits sessions without their threads; there they would run on one core.
         key = (os.getpid(), name)
         session = self._sessions.get(key)
         if session is None:

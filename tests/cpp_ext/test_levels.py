@@ -97,13 +97,23 @@ def test_tiny_huge_and_cancelling_values(random, level):
     assert all_scores(queries, gallery, level).tobytes() == all_scores(queries, gallery, "serial").tobytes()
 
 
-@pytest.mark.parametrize("level", cpp_ext.LEVELS)
+@pytest.mark.parametrize("level", ["reference", *cpp_ext.LEVELS])
 def test_a_zero_score_is_plus_zero(level):
-    tiny = np.float32(1e-30)  # the product underflows to -0 in its lane
-    gallery = np.array([[-tiny], [tiny], [0], [-0.0]], np.float32)
-    indices, scores = cpp_ext.topk(np.array([[tiny]], np.float32), gallery, 4, level=level)
-    assert scores.tobytes() == bytes(16)
-    assert indices.tolist() == [[0, 1, 2, 3]]
+    tiny = np.full((1, 16), 1e-30, np.float32)  # each lane underflows to the zero of its product's sign
+    gallery = np.concatenate([-tiny, tiny, 0 * tiny, -0.0 * tiny])
+    for items in (gallery, np.stack([gallery, gallery], axis=1)):
+        indices, scores = cpp_ext.topk(tiny, items, 4, top_tokens=items.ndim - 1, level=level)
+        assert scores.tobytes() == bytes(16)
+        assert indices.tolist() == [[0, 1, 2, 3]]
+
+
+@pytest.mark.parametrize("level", ["reference", *cpp_ext.LEVELS])
+def test_a_mean_that_underflows_is_plus_zero(level):
+    smallest = np.float32(1e-45)
+    gallery = np.array([[[0], [-smallest]], [[0], [0]]], np.float32)  # halving the smallest number gives 0
+    indices, scores = cpp_ext.topk(np.ones((1, 1), np.float32), gallery, 2, top_tokens=2, level=level)
+    assert scores.tobytes() == bytes(8)
+    assert indices.tolist() == [[0, 1]]
 
 
 @pytest.mark.parametrize("level", ["reference", *cpp_ext.LEVELS])

@@ -79,7 +79,7 @@ def test_a_bundle_opens_and_knows_its_parts(tiny_bundle: Path, tiny: SimpleNames
         "checkpoint",
         "labrador",
     }
-    with pytest.raises(MissingRoleError, match=r"query\.composed.*it has gallery, query\.attributes"):
+    with pytest.raises(MissingRoleError, match=r"query\.composed.*it has gallery, query\.image"):
         bundle.role("query.composed")
 
 

@@ -234,7 +234,7 @@ def test_an_interrupt_is_said_without_a_traceback(run, folder, tiny_bundle, tmp_
 
     monkeypatch.setattr(jobs, "index", interrupted)
     code, _, err = run("index", folder, "--bundle", tiny_bundle, "--gallery", tmp_path / "g")
-    assert (code, err) == (130, "error: interrupted; the same command goes on where it was\n")
+    assert (code, err) == (130, "error: interrupted; an index command given again goes on where it was\n")
 
 
 def test_the_module_runs_and_its_help_loads_nothing_heavy():

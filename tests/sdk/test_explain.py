@@ -95,7 +95,7 @@ def test_a_slots_effect_is_the_score_without_it(r: Retriever) -> None:
 def test_a_value_that_says_nothing_has_no_effect_and_the_only_slot_no_entry(r: Retriever) -> None:
     explained = r.explain(r.search(attributes={"gender": "male", "coat": "unknown"}, k=1))[0][0]
     assert explained.effects["coat"] == 0
-    assert set(r.explain(r.search(attributes={"gender": "male"}, k=1))[0][0].effects) == {"gender"}
+    assert set(r.explain(r.search(attributes={"gender": "male"}, k=1))[0][0].effects) == set()
     assert "gender" not in r.explain(r.search(attributes={"hat": "yes"}, k=1))[0][0].effects
 
 
@@ -136,7 +136,7 @@ def test_hits_that_no_longer_hold(tiny_bundle: Path, picture: Any, r: Retriever)
         own.add([picture("red"), picture("blue")], ids=[1, 2])
         hits = own.search(text="red", k=2)
         own.update(1, images=picture("green"))
-        with pytest.raises(InputError, match="1 scored .* then and .* now"):
+        with pytest.raises(InputError, match=r"1 scored .* then and .* now"):
             own.explain(hits)
         own.remove(1)
         with pytest.raises(InputError, match="1 is no longer in the gallery"):

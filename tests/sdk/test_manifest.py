@@ -2,14 +2,17 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from sdk import manifest as manifests
 from sdk.bundle import Bundle
-from sdk.errors import BundleFormatError, BundleVersionError
+from sdk.errors import BundleError, BundleFormatError, BundleVersionError
 
 FORM = BundleFormatError
 Edit = Callable[[dict[str, Any]], dict[str, Any]]
@@ -25,7 +28,7 @@ def without(name: str) -> Edit:
     return lambda m: {k: v for k, v in m.items() if k != name}
 
 
-def put(*path: str, value: Any) -> Edit:
+def put(*path: Any, value: Any) -> Edit:
     def change(m: dict[str, Any]) -> dict[str, Any]:
         place = m
         for step in path[:-1]:
@@ -93,3 +96,41 @@ def test_each_wrong_field_has_its_error(kind: str, copy: Path) -> None:
     with pytest.raises(error, match=says) as caught:
         Bundle.open(copy)
     assert type(caught.value) is error
+
+
+@pytest.mark.parametrize("value", ["1e999", '"\\ud800"', "-1e999"])
+def test_values_that_no_hash_can_cover(value: str, copy: Path) -> None:
+    file = copy / "manifest.json"
+    file.write_text(file.read_text("utf-8").replace('"parity": null', f'"parity": {{"x": {value}}}'), "utf-8")
+    with pytest.raises(BundleFormatError, match="is not JSON"):
+        Bundle.open(copy)
+
+
+def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The path of every value inside a JSON value."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, entry in inner:
+        yield (*path, key)
+        yield from leaves(entry, (*path, key))
+
+
+odd = st.one_of(
+    st.none(), st.booleans(), st.integers(-3, 3), st.floats(allow_nan=False, allow_infinity=False),
+    st.sampled_from(["", "..", "image.features", "pixels", "n"]), st.lists(st.integers(0, 2), max_size=3),
+    st.dictionaries(st.sampled_from(["", "a", "files", "bytes"]), st.integers(0, 2), max_size=2),
+)  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_any_value_in_any_place_is_accepted_or_a_bundle_error(data: st.DataObject, tiny_bundle: Path) -> None:
+    manifest = json.loads((tiny_bundle / "manifest.json").read_text("utf-8"))
+    path = data.draw(st.sampled_from(sorted(leaves(manifest), key=str)))
+    put(*path, value=data.draw(odd))(manifest)
+    try:
+        manifests.check(manifest)
+        for name in manifest["files"]:
+            manifests.safe_path(tiny_bundle, name)
+        assert len(manifests.space_of(manifest)) == len(manifests.digest_of(manifest)) == 64
+    except BundleError:
+        pass

@@ -158,7 +158,8 @@ before = session.run("text", {{"input_ids": ids}})["features"]
 child = os.fork()
 if child == 0:
     same = np.array_equal(session.run("text", {{"input_ids": ids}})["features"], before)
-    os._exit(0 if same else 1)
+    own = {{pid for pid, _ in session._sessions}} == {{os.getppid(), os.getpid()}}
+    os._exit(0 if same and own else 1)
 raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
     root = Path(__file__).resolve().parents[2]

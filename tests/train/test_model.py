@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from safetensors.torch import save_file
 
 from sdk.errors import CheckpointError, InputError
 from train import weights
-from train.model import TwoTower, shorten
+from train.model import TwoTower
 from train.weights import CONFIGS, resize_positions
 
 TEXT = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
@@ -24,9 +25,14 @@ MODELS: dict[str, dict[str, Any]] = {
     "test-vit-mean": {"vision_cfg": {**VIT, "pool_type": "avg", "final_ln_after_pool": True}},
     "test-resnet": {"vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 16, "head_width": 16}},
     "test-conv": {"vision_cfg": {"image_size": 64, "timm_model_name": "test_resnet", "timm_proj": "linear"}},
-    "test-conv-norm": {"vision_cfg": {"image_size": 64, "timm_model_name": "test_convnext", "timm_proj": "mlp"}},
-    "test-timm-vit": {"vision_cfg": {"image_size": 160, "timm_model_name": "test_vit", "timm_proj": "linear"}},
+    "test-conv-norm": {
+        "vision_cfg": {"image_size": 64, "timm_model_name": "test_convnext", "timm_proj": "mlp"}
+    },
+    "test-timm-vit": {
+        "vision_cfg": {"image_size": 160, "timm_model_name": "test_vit", "timm_proj": "linear"}
+    },
     "test-custom": {"vision_cfg": VIT, "custom_text": True, "text_cfg": {**TEXT, "proj_bias": True}},
+    "test-both-ways": {"vision_cfg": VIT, "custom_text": True, "text_cfg": {**TEXT, "no_causal_mask": True}},
     "test-coca": {
         "vision_cfg": {**VIT, "attentional_pool": True, "attn_pooler_heads": 4, "output_tokens": True},
         "text_cfg": {**TEXT, "context_length": 76, "embed_cls": True, "output_tokens": True},
@@ -34,7 +40,11 @@ MODELS: dict[str, dict[str, Any]] = {
         "custom_text": True,
     },
 }
-WITH_TOKENS = ["labrador-tiny", "labrador-tiny-conv", *(n for n in MODELS if n not in ("test-timm-vit", "test-coca"))]
+WITH_TOKENS = [
+    "labrador-tiny",
+    "labrador-tiny-conv",
+    *(n for n in MODELS if n not in ("test-timm-vit", "test-coca")),
+]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -106,7 +116,9 @@ def test_a_cell_is_the_picture_alone_where_it_fills_the_map() -> None:
     torch.testing.assert_close(tokens[:, 1], tokens[:, 0], rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize(("name", "tower"), [("test-timm-vit", "image"), ("test-coca", "image"), ("test-coca", "text")])
+@pytest.mark.parametrize(
+    ("name", "tower"), [("test-timm-vit", "image"), ("test-coca", "image"), ("test-coca", "text")]
+)
 def test_towers_of_unknown_structure_refuse_tokens_but_encode(name: str, tower: str) -> None:
     towers = make(name)
     with pytest.raises(InputError, match=f"{tower} tower has no token outputs.*encode_{tower} works"):
@@ -117,15 +129,21 @@ def test_towers_of_unknown_structure_refuse_tokens_but_encode(name: str, tower: 
 @torch.no_grad()
 def test_what_follows_the_end_of_a_text_changes_nothing(name: str) -> None:
     tower, whole = make(name), ids(make(name))
-    short = shorten(whole)
+    short = tower.shorten(whole)
     assert short.shape[1] == int((whole != 0).sum(dim=1).max()) < 77
     torch.testing.assert_close(tower.encode_text(short), tower.encode_text(whole), rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
+def test_a_text_tower_that_looks_ahead_is_never_cut_short() -> None:
+    tower = make("test-both-ways")
+    assert torch.equal(tower.shorten(ids(tower)), ids(tower))
 
 
 def test_positions_keep_the_class_row_and_interpolate_between_pixel_centres() -> None:
     rows = torch.tensor([[9.0, -9.0], [0.0, 1.0], [4.0, 1.0], [8.0, 1.0], [12.0, 1.0]])  # class, then 2 by 2
     got = resize_positions(rows, (2, 2), (4, 2))
-    # bilinear with half-pixel centres: rows at -0.25 (clamped), 0.25, 0.75 and 1.25 (clamped) of 0 → 8, 4 → 12
+    # bilinear, half-pixel centres: rows at -0.25 (clamped), 0.25, 0.75, 1.25 (clamped) of 0 → 8 and 4 → 12
     column = torch.tensor([0.0, 2.0, 6.0, 8.0])
     assert torch.equal(got[0], rows[0])
     assert torch.equal(got[1:, 0].reshape(4, 2), torch.stack([column, column + 4], dim=1))
@@ -148,7 +166,9 @@ def test_another_picture_size_resizes_the_grid_of_loaded_weights(name: str, tmp_
     place = "attnpool.positional_embedding" if name == "test-resnet" else "positional_embedding"
     patch = 32 if name == "test-resnet" else 16
     side = 64 // patch
-    want = resize_positions(square.clip.visual.get_parameter(place), (side, side), (128 // patch, 64 // patch))
+    want = resize_positions(
+        square.clip.visual.get_parameter(place), (side, side), (128 // patch, 64 // patch)
+    )
     assert torch.equal(tall.clip.visual.get_parameter(place), want)
     assert tall.encode_image(pixels(tall)).shape == (3, 24)
     torch.save(tall.clip.state_dict(), tmp_path / "tall.pt")
@@ -181,7 +201,7 @@ class Payload:
 
 
 def test_a_weight_file_that_is_not_one_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "evil.pt").write_bytes(pickle.dumps({"visual.proj": Payload()}))
+    (tmp_path / "evil.pt").write_bytes(pickle.dumps({"visual.proj": Payload()}, protocol=2))
     torch.save(make("test-resnet").clip.state_dict(), tmp_path / "other.pt")
     (tmp_path / "cut.safetensors").write_bytes(b"\x10")
     for name in ("evil.pt", "other.pt", "cut.safetensors"):
@@ -251,7 +271,8 @@ def test_openais_torchscript_archive_runs_quick_gelu(tmp_path: Path) -> None:
 
 
 def scripted(module: torch.nn.Module) -> Any:
-    with pytest.warns(DeprecationWarning):
+    with warnings.catch_warnings():  # torch deprecates it; OpenAI's files will stay what they are
+        warnings.simplefilter("ignore")
         return torch.jit.script(module)
 
 

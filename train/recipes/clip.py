@@ -41,7 +41,7 @@ from train.distributed import gather
 from train.encoder import DualEncoder, image_spec
 from train.evaluate import evaluate_module
 from train.memory import keep_freed_memory
-from train.model import TwoTower, shorten
+from train.model import TwoTower
 from train.runlog import RunLog
 from train.split import Split
 
@@ -144,9 +144,9 @@ def build_for_inference(state: Mapping[str, Any]) -> DualEncoder:
 def step_losses(trainee: nn.Module, batch: Batch, cfg: Config, device: torch.device) -> dict[str, Tensor]:
     """Each chosen loss over the pairs of all processes; every process returns the same numbers."""
     pixels, ids, labels = batch
-    image, text = trainee(pixels.to(device), shorten(ids).to(device))
-    image, text, labels = gather(image), gather(text), gather(labels.to(device))
     inner: Any = getattr(trainee, "module", trainee)
+    image, text = trainee(pixels.to(device), inner.tower.shorten(ids).to(device))
+    image, text, labels = gather(image), gather(text), gather(labels.to(device))
     parts: dict[str, Tensor] = {}
     for name in cfg.losses:
         if name == "id":

@@ -63,7 +63,7 @@ def between(a: Point, b: Point, share: float) -> Point:
 
 
 class Brush:
-    """Paints on ``pixels`` (h, w, 3) float32 in 0…255, in place; light comes from the side ``light``, -1…1."""
+    """Paints on ``pixels`` (h, w, 3) float32 in 0…255, in place; ``light`` is its side, -1…1."""
 
     def __init__(self, pixels: Pixels, light: float = 0.0, fold_at: tuple[int, int] = (0, 0)) -> None:
         self.pixels = pixels
@@ -209,23 +209,27 @@ def _bands(position: Pixels, period: np.float32) -> Pixels:
 
 
 def _stripes(v: Pixels, across: Pixels, period: np.float32) -> Pixels:
-    return np.broadcast_to(_bands(v, period), np.broadcast_shapes(v.shape, across.shape))
+    worn: Pixels = _bands(v, period) + _F(0) * across
+    return worn
 
 
 def _vertical(v: Pixels, across: Pixels, period: np.float32) -> Pixels:
-    return np.broadcast_to(_bands(across, period * _F(0.8)), np.broadcast_shapes(v.shape, across.shape))
+    worn: Pixels = _bands(across, period * _F(0.8)) + _F(0) * v
+    return worn
 
 
 def _checks(v: Pixels, across: Pixels, period: np.float32) -> Pixels:
     """Two sets of bands, full where they cross and half elsewhere, like woven cloth."""
-    return (_bands(v, period) + _bands(across, period)) * _F(0.5)
+    worn: Pixels = (_bands(v, period) + _bands(across, period)) * _F(0.5)
+    return worn
 
 
 def _dots(v: Pixels, across: Pixels, period: np.float32) -> Pixels:
     row = np.floor(v / period)
     x = across / period + (row - _F(2) * np.floor(row * _F(0.5))) * _F(0.5)
     x, y = x - np.floor(x) - _F(0.5), v / period - row - _F(0.5)
-    return np.clip((_F(0.3) - np.sqrt(x * x + y * y)) * period + _F(0.5), _F(0), _F(1))
+    worn: Pixels = np.clip((_F(0.3) - np.sqrt(x * x + y * y)) * period + _F(0.5), _F(0), _F(1))
+    return worn
 
 
 _PATTERNS = {"stripes": _stripes, "vertical stripes": _vertical, "checks": _checks, "dots": _dots}

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .dice import Dice
+from .wardrobe import SCHEMA
 from .words import COLOUR_WORDS, NOUNS, a_or_an, bottom, hair, listed, thing, top
 
 SAID = {
@@ -24,6 +25,8 @@ SAID = {
 }
 SAID_MISSING = 0.06  # "without a hat"
 SAID_VIEW = 0.12  # "seen from behind"
+AS_PROMPT = 0.1  # captions in the form of an attribute query, so that such queries are understood
+PROMPT_MISSING = 0.4  # a prompt says missing things more often: "wearing no hat"
 _VIEW = {
     "front": ("facing the camera", "seen from the front"),
     "back": ("seen from behind", "walking away"),
@@ -62,6 +65,8 @@ def captions(a: Mapping[str, str], view: str, dice: Dice) -> list[str]:
 
 def caption(a: Mapping[str, str], view: str, dice: Dice) -> str:
     """One caption."""
+    if dice.chance(AS_PROMPT):
+        return _prompt(a, view, dice)
     facts = _facts(a, view, dice)
     plan = dice.pick((_plain, _plain, _dressed, _wearing, _terse, _staged))
     text = re.sub(r"\s+", " ", plan(facts, dice)).replace(" ,", ",").replace(" .", ".").strip()
@@ -114,6 +119,16 @@ def _facts(a: Mapping[str, str], view: str, dice: Dice) -> _Facts:
         doing=dice.shuffled(doing),
         view=dice.pick(_VIEW[view]) if dice.chance(SAID_VIEW) else "",
     )
+
+
+def _prompt(a: Mapping[str, str], view: str, dice: Dice) -> str:
+    """The schema's sentence for some of the attributes."""
+    given = {"gender", "upper", "upper_color", "lower", "lower_color"}
+    for group, share in SAID.items():
+        share = PROMPT_MISSING if a[group] in ("none", "plain") else share
+        if dice.chance(share) and not (a[group] == "logo" and view != "front"):
+            given |= {group, "accent" if group == "pattern" else f"{group}_color"}
+    return SCHEMA.sentence({slot: value for slot, value in a.items() if slot in given})
 
 
 def _bag(a: Mapping[str, str], his: str, dice: Dice) -> tuple[str, str]:

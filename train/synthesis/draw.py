@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -43,24 +42,28 @@ def draw(out: Path, people: int = 1800, images_per_person: int = 4, seed: int = 
     """Draw into `out` and return what draw.json says. A folder that already holds this draw is left as it is.
 
     Raises InputError for numbers out of range and DatasetError when `out` holds anything else.
+
+    Args:
+        out: folder to write; it may exist when it is empty.
+        people: identities, a tenth of them in val and a tenth in test.
+        images_per_person: pictures of each, from as many cameras as there are.
+        seed: another seed draws other people.
     """
     arguments = {"people": people, "images_per_person": images_per_person, "seed": seed}
     _check(arguments)
     console = Console(stderr=True)
+    out = out.expanduser().resolve()
     done = _already(out, arguments)
     if done is not None:
         console.print(f"{out} already holds this draw ({done['counts']['images']} pictures); nothing to do")
         return done
     out.parent.mkdir(parents=True, exist_ok=True)
     # Drawn beside the goal and moved there at the end, so that DIR is whole or isn't there.
-    work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as beside:
+        work = Path(beside) / out.name
+        work.mkdir()
         record = _draw_into(work, arguments, console)
-        work.chmod(0o755)
         os.replace(work, out)  # an empty folder gives way, anything else refuses
-    except BaseException:
-        shutil.rmtree(work, ignore_errors=True)
-        raise
     _report(record, console)
     return record
 
@@ -77,7 +80,7 @@ def _check(arguments: dict[str, int]) -> None:
 
 def _already(out: Path, arguments: dict[str, int]) -> dict[str, Any] | None:
     """The record of an equal draw in `out`; None when there is nothing."""
-    if out.is_symlink() or (out.exists() and not out.is_dir()):
+    if out.exists() and not out.is_dir():
         raise DatasetError(f"out: {out} is not a folder; name one that is empty or doesn't exist")
     if not out.exists() or not any(out.iterdir()):
         return None
@@ -188,5 +191,5 @@ def _report(record: dict[str, Any], console: Console) -> None:
 if __name__ == "__main__":
     try:
         tyro.cli(draw, description=__doc__)
-    except LabradorError as error:
+    except (LabradorError, OSError) as error:
         sys.exit(f"draw: {error}")

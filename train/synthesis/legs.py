@@ -39,9 +39,12 @@ def draw_legs(frame: Frame, look: Look, a: Mapping[str, str], pose: Pose) -> Non
                 )
         elif lower == "shorts":
             frame.limb(hip, between(hip, knee, 0.72), 5.7 * build, 5.2 * build, cloth)
-        if a["shoes"] == "boots" and lower not in ("trousers", "jeans"):
+        if a["shoes"] == "boots":  # over narrow trousers too, or nobody could tell them from shoes
+            shaft = 3.1 if bare or lower == "leggings" else 3.7
             boot = Paint(darker(look.shoes, tone), 0.8)
-            frame.limb(between(knee, ankle, 0.45), ankle, 3.1 * build, 2.5 * build, boot)
+            frame.limb(
+                between(knee, ankle, 0.45 if shaft == 3.1 else 0.66), ankle, shaft * build, 2.6 * build, boot
+            )
     hips = 7.4 if pose.view == "side" else 9.4 if a["gender"] == "male" else 9.9
     hips *= look.build
     cloth = Paint(look.lower, 0.7, 1.0)

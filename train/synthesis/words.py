@@ -134,7 +134,8 @@ def hair(a: Mapping[str, str], dice: Dice) -> str:
         return dice.pick(("a bald head", "no hair"))
     shade = colour(a["hair_color"], dice)
     if a["hair"] == "tied back":
-        return dice.pick((f"{shade} hair tied back", f"a {shade} ponytail", f"{shade} hair in a ponytail"))
+        ponytail = a_or_an(f"{shade} ponytail")
+        return dice.pick((f"{shade} hair tied back", ponytail, f"{shade} hair in a ponytail"))
     return f"{dice.pick(HAIR_WORDS[a['hair']])} {shade} hair"
 
 

@@ -39,14 +39,15 @@ CALLS: dict[str, Callable[..., None]] = {  # on 50 rows in segments of 32; with 
     "update": lambda gallery, items: gallery.update([str(i) for i in range(0, 50, 3)], items(7, 17)[1]),
     "erase": lambda gallery, items: gallery.erase([str(i) for i in range(0, 50, 3)]),
 }
-WRITES, SYNCS = {"add": 6, "update": 4, "erase": 10}, {"add": 4, "update": 3, "erase": 3}
+WRITES = {"add": (0, 3, 5), "update": (0, 3), "erase": (0, 9)}  # the first, one between, the last
+SYNCS = {"add": (0, 3), "update": (0, 2), "erase": (1, 2)}  # of a file, of the folder
 
 
 def refusals() -> Iterator[Any]:
     for call in CALLS:
-        for at in range(WRITES[call]):
+        for at in WRITES[call]:
             yield pytest.param(call, os, "pwrite", at, FULL, id=f"{call}-write-{at}")
-        for at in range(SYNCS[call]):
+        for at in SYNCS[call]:
             yield pytest.param(call, os, "fsync", at, SICK, id=f"{call}-sync-{at}")
         error = sqlite3.OperationalError("database or disk is full")
         yield pytest.param(call, rows, "commit", 0, error, id=f"{call}-commit")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
 from sdk.errors import FilterError, GalleryError, IdError, InputError, SpaceMismatchError, VectorError
-from sdk.gallery import open_gallery
-from sdk.types import Space
+from sdk.gallery import BACKENDS, open_gallery
+from sdk.types import Gallery, Space
 
 
 def test_another_models_gallery_is_refused(place: str, space: Space) -> None:
@@ -37,13 +38,14 @@ def test_there_must_be_something_to_open(place: str, space: Space) -> None:
 
 def test_a_closed_gallery_says_so(place: str, space: Space) -> None:
     gallery = open_gallery(place, space)
-    gallery.add(["a"], np.zeros((1, *((3,) * (1 + (space.tokens > 1)))), np.float32))
+    one = np.zeros((1, 3) if space.tokens == 1 else (1, 3, 3), np.float32)
+    gallery.add(["a"], one)
     hits = gallery.search(np.zeros((1, space.dim), np.float32), 1)
     gallery.close()
     gallery.close()
     for call in (
         lambda: gallery.search(np.zeros((1, space.dim), np.float32), 1),
-        lambda: gallery.add(["b"], np.zeros((1, *((3,) * (1 + (space.tokens > 1)))), np.float32)),
+        lambda: gallery.add(["b"], one),
         lambda: len(gallery),
         lambda: hits.metadata,
     ):
@@ -51,8 +53,22 @@ def test_a_closed_gallery_says_so(place: str, space: Space) -> None:
             call()
 
 
+@pytest.fixture(scope="module", params=sorted(BACKENDS))
+def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gallery]:
+    """Rows "a" and "b" of three dimensions; one gallery for many refusals, as none may change it."""
+    gallery = open_gallery(f"{request.param}://{tmp_path_factory.mktemp('refusals') / 'g'}", Space("", 3))
+    gallery.add(["a", "b"], np.ones((2, 3), np.float32), [{"x": 1}, {"x": 2}])
+    yield gallery
+    assert [row and row.metadata for row in gallery.get(["a", "b"])] == [{"x": 1}, {"x": 2}]
+    assert len(gallery) == 2
+    gallery.close()
+
+
 BAD_IDS: list[tuple[Any, str]] = [
     ("ab", "pass a list of ids"),
+    (5, "pass a list of ids"),
+    (None, "pass a list of ids"),
+    ([["a"]], "list; an id is"),
     (["a", ""], "0 bytes; allowed are 1 to 256"),
     (["a", "é" * 129], "258 bytes"),
     (["a", 1], "strings and integers together"),
@@ -66,19 +82,17 @@ BAD_IDS: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize(("ids", "says"), BAD_IDS)
-def test_wrong_ids_are_refused_everywhere(place: str, ids: Any, says: str) -> None:
-    with open_gallery(place, Space("", 3)) as gallery:
-        two = np.zeros((2, 3), np.float32)
-        for call in (
-            lambda: gallery.add(ids, two),
-            lambda: gallery.update(ids, two),
-            lambda: gallery.remove(ids),
-            lambda: gallery.erase(ids),
-            lambda: gallery.get(ids),
-        ):
-            with pytest.raises(IdError, match=says):
-                call()
-        assert len(gallery) == 0
+def test_wrong_ids_are_refused_everywhere(shared: Gallery, ids: Any, says: str) -> None:
+    two = np.zeros((2, 3), np.float32)
+    for call in (
+        lambda: shared.add(ids, two),
+        lambda: shared.update(ids, two),
+        lambda: shared.remove(ids),
+        lambda: shared.erase(ids),
+        lambda: shared.get(ids),
+    ):
+        with pytest.raises(IdError, match=says):
+            call()
 
 
 def test_ids_known_unknown_and_of_the_other_kind(place: str, make_twin: Any, same: Any) -> None:
@@ -119,17 +133,14 @@ def test_ids_known_unknown_and_of_the_other_kind(place: str, make_twin: Any, sam
         (np.array([[1e300, 0, 0], [0, 0, 0]]), "infinity as float32"),
     ],
 )
-def test_wrong_vectors_are_refused(place: str, value: Any, says: str) -> None:
-    with open_gallery(place, Space("", 3)) as gallery:
-        with pytest.raises(VectorError, match=says):
-            gallery.add(["a", "b"], value)
-        assert len(gallery) == 0
-        gallery.add(["a", "b"], np.zeros((2, 3), np.float32))
-        with pytest.raises(VectorError, match=says):
-            gallery.update(["a", "b"], value)
+def test_wrong_vectors_are_refused(shared: Gallery, value: Any, says: str) -> None:
+    with pytest.raises(VectorError, match=says):
+        shared.add(["c", "d"], value)
+    with pytest.raises(VectorError, match=says):
+        shared.update(["a", "b"], value)
     if value.ndim == 2 and value.shape != (1, 3):
-        with open_gallery(place) as gallery, pytest.raises(VectorError, match="queries"):
-            gallery.search(value, 1)
+        with pytest.raises(VectorError, match="queries"):
+            shared.search(value, 1)
 
 
 @pytest.mark.parametrize(
@@ -151,11 +162,11 @@ def test_wrong_vectors_are_refused(place: str, value: Any, says: str) -> None:
         ([{"\udfff": 1}, {}], "lone surrogate"),
     ],
 )
-def test_wrong_metadata_is_refused(place: str, value: Any, says: str) -> None:
-    with open_gallery(place, Space("", 3)) as gallery:
-        with pytest.raises(InputError, match=says):
-            gallery.add(["a", "b"], np.zeros((2, 3), np.float32), value)
-        assert len(gallery) == 0
+def test_wrong_metadata_is_refused(shared: Gallery, value: Any, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        shared.add(["c", "d"], np.zeros((2, 3), np.float32), value)
+    with pytest.raises(InputError, match=says):
+        shared.update(["a", "b"], metadata=value)
 
 
 @pytest.mark.parametrize(
@@ -171,6 +182,10 @@ def test_wrong_metadata_is_refused(place: str, value: Any, says: str) -> None:
         ({"exclude": ["a"]}, InputError, "one list of ids per query, here 1"),
         ({"exclude": "a"}, InputError, "one list of ids per query"),
         ({"exclude": [["a"], ["b"]]}, InputError, "one list of ids per query"),
+        ({"exclude": 5}, InputError, "one list of ids per query"),
+        ({"exclude": np.array(["a"])}, InputError, "one list of ids per query"),
+        ({"exclude": [None]}, IdError, "exclude: None"),
+        ({"exclude": [[["a"]]]}, IdError, "list; an id is"),
         ({"exclude": [5]}, InputError, "one list of ids per query"),
         ({"exclude": [[None]]}, IdError, "exclude: None"),
         ({"min_score": float("nan")}, InputError, "min_score: NaN"),
@@ -178,16 +193,13 @@ def test_wrong_metadata_is_refused(place: str, value: Any, says: str) -> None:
         ({"where": {"a": {"$near": 1}}}, FilterError, r"\$near"),
     ],
 )
-def test_a_wrong_search_is_refused(place: str, arguments: dict[str, Any], error: type, says: str) -> None:
-    with open_gallery(place, Space("", 3)) as gallery:
-        gallery.add(["a"], np.zeros((1, 3), np.float32))
-        with pytest.raises(error, match=says):
-            gallery.search(**({"queries": np.zeros((1, 3), np.float32), "k": 1} | arguments))
+def test_a_wrong_search_is_refused(
+    shared: Gallery, arguments: dict[str, Any], error: type[Exception], says: str
+) -> None:
+    with pytest.raises(error, match=says):
+        shared.search(**({"queries": np.zeros((1, 3), np.float32), "k": 1} | arguments))
 
 
-def test_update_needs_something_to_replace(place: str) -> None:
-    with (
-        open_gallery(place, Space("", 3)) as gallery,
-        pytest.raises(InputError, match="vectors, metadata or both"),
-    ):
-        gallery.update(["a"])
+def test_update_needs_something_to_replace(shared: Gallery) -> None:
+    with pytest.raises(InputError, match="vectors, metadata or both"):
+        shared.update(["a"])

@@ -1,0 +1,263 @@
+"""The clip recipe: it learns, resumes bit for bit, refuses other settings, and two processes equal one."""
+
+import json
+import os
+import re
+import runpy
+import shlex
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import tyro
+from PIL import Image
+
+from sdk.errors import CheckpointError, InputError
+from train import checkpoint, runlog
+from train.recipes import clip
+from train.recipes.clip import Config
+from train.synthesis.draw import draw
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL: dict[str, Any] = {
+    "model": "labrador-tiny",
+    "height": 32,
+    "width": 16,
+    "batch": 16,
+    "epochs": 2,
+    "warmup": 0.5,
+    "eval_every": 1,
+}
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("people") / "drawn"
+    draw(root, people=30, images_per_person=2)
+    return root
+
+
+@pytest.fixture(scope="module")
+def finished(people: Path, tmp_path_factory: pytest.TempPathFactory) -> Config:
+    """A run of two epochs without a break."""
+    cfg = Config("drawn", str(people), str(tmp_path_factory.mktemp("runs") / "a"), **SMALL)
+    clip.train(cfg)
+    return cfg
+
+
+@pytest.fixture(autouse=True)
+def _threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(min(2, before))
+    yield
+    torch.set_num_threads(before)
+
+
+def die_after_first_save(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = checkpoint.save
+
+    def save(path: Path, *rest: Any) -> None:
+        real(path, *rest)
+        if path.name == "ckpt.pt":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoint, "save", save)
+
+
+def leaves(value: Any, at: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for key in value:
+            yield from leaves(value[key], f"{at}.{key}")
+    elif isinstance(value, (list, tuple)):
+        for place, item in enumerate(value):
+            yield from leaves(item, f"{at}[{place}]")
+    else:
+        yield at, value
+
+
+def assert_same_state(one: Path, other: Path) -> None:
+    """Every tensor to the bit, every other value equal; the folder's own name is the one thing left out."""
+    a, b = (dict(leaves(checkpoint.read(path))) for path in (one, other))
+    assert a.keys() == b.keys()
+    assert any("exp_avg_sq" in name for name in a)
+    assert any("random.cpu" in name for name in a)
+    for name in a.keys() - {".config.out"}:
+        if isinstance(a[name], torch.Tensor):
+            assert torch.equal(a[name], b[name]), name
+        else:
+            assert a[name] == b[name], name
+
+
+def steps(folder: str | Path) -> list[dict[str, Any]]:
+    lines = runlog.read(Path(folder) / "log.jsonl")
+    return [{k: v for k, v in line.items() if k != "seconds"} for line in lines if line["event"] == "step"]
+
+
+def test_a_run_leaves_its_folder(finished: Config) -> None:
+    out = Path(finished.out)
+    assert {p.name for p in out.iterdir()} == {"config.json", "log.jsonl", "loss.png", "ckpt.pt", "best.pt"}
+    assert json.loads((out / "config.json").read_text())["batch"] == 16
+    lines = [json.loads(text) for text in (out / "log.jsonl").read_text().splitlines()]
+    events = [line["event"] for line in lines]
+    total = sum(e == "step" for e in events)
+    assert events[0] == "start"
+    assert events[-1] == "end"
+    assert events.count("eval") == 2
+    assert [line["step"] for line in steps(out)] == list(range(1, total + 1))
+    assert {"loss", "infonce", "lr", "temperature", "norm", "epoch"} <= steps(out)[0].keys()
+    assert np.isfinite([line["loss"] for line in steps(out)]).all()
+    evals = [line for line in lines if line["event"] == "eval"]
+    assert {"rank1", "rank5", "rank10", "map", "minp"} <= evals[0].keys()
+    assert lines[-1]["best"]["rank1"] == max(line["rank1"] for line in evals)
+    with Image.open(out / "loss.png") as picture:
+        picture.load()
+        assert picture.format == "PNG"
+
+
+@torch.no_grad()
+def test_its_checkpoint_opens_without_the_recipe_being_named(finished: Config) -> None:
+    module = checkpoint.load(Path(finished.out) / "ckpt.pt")
+    assert module.recipe == "clip"
+    assert (module.image_spec.height, module.image_spec.width) == (32, 16)
+    assert module.schema is not None
+    assert module.provenance == {"data": "drawn", "licence": "Apache-2.0"}
+    assert module.encode_image(torch.zeros(2, 3, 32, 16)).shape == (2, 128)
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"model": "labrador-tiny-conv", "losses": ("sdm", "id"), "rule": "irra"}]
+)
+def test_a_resumed_run_is_the_unbroken_one_to_the_bit(
+    more: dict[str, Any], people: Path, finished: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    straight = finished
+    if more:
+        straight = Config("drawn", str(people), str(tmp_path / "straight"), **{**SMALL, **more})
+        clip.train(straight)
+    broken = replace(straight, out=str(tmp_path / "broken"))
+    with monkeypatch.context() as patch:
+        die_after_first_save(patch)
+        with pytest.raises(KeyboardInterrupt):
+            clip.train(broken)
+    half = len(steps(broken.out))
+    assert half == len(steps(straight.out)) / 2 >= 2
+    with (tmp_path / "broken" / "log.jsonl").open("a") as log:  # it had gone on before it died
+        log.write('{"event": "step", "step": 9999, "loss": 0.0}\n{"event": "st')
+    torch.rand(5)  # the generator is wherever this process left it
+    clip.train(broken)
+    assert steps(broken.out) == steps(straight.out)
+    assert_same_state(tmp_path / "broken" / "ckpt.pt", Path(straight.out) / "ckpt.pt")
+
+
+def test_a_finished_run_has_nothing_to_do(finished: Config) -> None:
+    path = Path(finished.out) / "ckpt.pt"
+    before = path.read_bytes()
+    result = clip.train(replace(finished, workers=3))
+    assert path.read_bytes() == before
+    assert result["last"]["epoch"] == 2
+
+
+def test_a_run_with_other_settings_is_refused_by_name(finished: Config) -> None:
+    with pytest.raises(CheckpointError, match=r"lr was 0.001, is 0.002, seed was 0, is 1; keep them"):
+        clip.train(replace(finished, lr=2e-3, seed=1))
+
+
+def test_it_learns_the_pairs_it_sees(people: Path, tmp_path: Path) -> None:
+    cfg = Config("drawn", str(people), str(tmp_path / "a"), **{**SMALL, "epochs": 12, "eval_every": 99})
+    clip.train(replace(cfg, augment=False, save_every=99))
+    losses = [line["loss"] for line in steps(cfg.out)]
+    assert np.mean(losses[-3:]) < np.mean(losses[:3]) - 0.5
+
+
+def test_the_id_classifier_trains_but_is_not_part_of_the_model(people: Path, tmp_path: Path) -> None:
+    cfg = Config("drawn", str(people), str(tmp_path / "a"), **{**SMALL, "epochs": 1, "losses": ("id", "sdm")})
+    clip.train(cfg)
+    state = checkpoint.read(tmp_path / "a" / "ckpt.pt")
+    classes = runlog.read(tmp_path / "a" / "log.jsonl")[0]["people"]
+    assert state["training"]["heads"]["classifier.weight"].shape == (classes, 128)
+    assert not any("classifier" in name for name in state["model"])
+    assert {"id", "sdm", "loss"} <= steps(cfg.out)[0].keys()
+    assert steps(cfg.out)[0]["loss"] == pytest.approx(sum(steps(cfg.out)[0][n] for n in ("id", "sdm")))
+
+
+@pytest.mark.parametrize("wrong", [{"epochs": 0}, {"temperature": 0.0}, {"lr": -1.0}, {"losses": ()}])
+def test_impossible_settings_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=next(iter(wrong))):
+        Config("drawn", "root", "out", **wrong)
+
+
+def test_the_commands_of_its_docstring_parse() -> None:
+    text = (clip.__doc__ or "").replace("\n        --", " --")
+    commands = re.findall(r"python -m train\.recipes\.clip (.*)", text)
+    real, shrunken = (tyro.cli(Config, args=shlex.split(command)) for command in commands)
+    assert (real.model, real.height, real.width, real.rule) == ("ViT-B-16", 384, 128, "irra")
+    assert shrunken == Config("drawn", "DIR", "runs/a")
+
+
+WORKER = """
+import sys
+import torch
+from train.distributed import accelerator as start
+from train.model import TwoTower
+from train.recipes.clip import Config, Trainee, step_losses
+
+def compute(share):
+    accelerator = start("fp32")
+    torch.manual_seed(0)
+    cfg = Config("drawn", "", "", losses=("infonce", "sdm", "id"))
+    inner = Trainee(TwoTower("labrador-tiny", (32, 16)), 4, 0.1, True)
+    trainee = accelerator.prepare(inner)
+    generator = torch.Generator().manual_seed(1)
+    pixels = torch.randn(8, 3, 32, 16, generator=generator)
+    ids = torch.randint(1, 40000, (8, 77), generator=generator)
+    for row, end in enumerate((9, 5, 12, 7, 20, 3, 8, 6)):  # so that the processes cut texts differently
+        ids[row, end], ids[row, end + 1:] = 49407, 0
+    labels = torch.tensor([0, 1, 2, 0, 3, 1, 2, 2])
+    batch = pixels[share], ids[share], labels[share]
+    parts = step_losses(trainee, batch, cfg, accelerator.device)
+    accelerator.backward(sum(parts.values()))
+    gradients = {n: p.grad for n, p in inner.named_parameters() if p.grad is not None}
+    return {"parts": {n: v.detach() for n, v in parts.items()}, "gradients": gradients}
+
+if __name__ == "__main__":
+    rank = int(sys.argv[1])
+    torch.save(compute(slice(4 * rank, 4 * rank + 4)), sys.argv[2])
+"""
+
+
+def test_two_processes_are_one_with_the_doubled_batch(tmp_path: Path) -> None:
+    script = tmp_path / "worker.py"
+    script.write_text(WORKER)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+    both = [
+        subprocess.Popen(
+            [sys.executable, str(script), str(rank), str(tmp_path / f"{rank}.pt")],
+            cwd=ROOT,
+            env={**os.environ, **common, "RANK": str(rank), "LOCAL_RANK": str(rank), "PYTHONPATH": str(ROOT)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in (0, 1)
+    ]
+    alone = runpy.run_path(str(script))["compute"](slice(None))
+    errors = [process.communicate(timeout=300)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], errors
+    for rank in (0, 1):
+        got = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        assert got["gradients"].keys() == alone["gradients"].keys()
+        assert "heads.classifier.weight" in got["gradients"]
+        assert "tower.clip.logit_scale" in got["gradients"]
+        for kind in ("parts", "gradients"):
+            for name, want in alone[kind].items():
+                off = (got[kind][name] - want).abs().max() / want.abs().max()
+                assert off < 1e-4, f"{kind} {name} on rank {rank}: off by {off:.1e} of its largest"
