@@ -41,7 +41,9 @@ LEVELS: tuple[str, ...] = tuple(name for name, here in _supported.items() if her
 def level() -> str:
     """The level a call uses unless it names one: ``LABRADOR_LEVEL``, else the fastest of ``LEVELS``."""
     forced = os.environ.get(_ENVIRONMENT)
-    return LEVELS[-1] if not forced else choose(forced, f"the environment variable {_ENVIRONMENT}")
+    if forced:
+        return choose(forced, f"the environment variable {_ENVIRONMENT}")
+    return (REFERENCE, *LEVELS)[-1]
 
 
 def choose(name: str, source: str) -> str:

@@ -8,6 +8,7 @@ The same module gives the same bytes.
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -51,17 +52,20 @@ def write_graph(graph: GraphExport, folder: Path, single_file: int = SINGLE_FILE
         )
     batch = torch.export.Dim("batch", min=1)
     try:
-        program = torch.onnx.export(
-            graph.module.eval(),
-            tuple(graph.example),
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=list(graph.inputs),
-            output_names=list(graph.outputs),
-            dynamic_shapes=tuple({0: batch} for _ in graph.example),
-            external_data=False,
-            verbose=False,
-        )
+        with warnings.catch_warnings():
+            # Two inputs of one batch are what is wanted; the exporter warns that they share its name.
+            warnings.filterwarnings("ignore", "# The axis name: batch will not be used", UserWarning)
+            program = torch.onnx.export(
+                graph.module.eval(),
+                tuple(graph.example),
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=list(graph.inputs),
+                output_names=list(graph.outputs),
+                dynamic_shapes=tuple({0: batch} for _ in graph.example),
+                external_data=False,
+                verbose=False,
+            )
     except torch.onnx.OnnxExporterError as error:
         raise ExportError(f"graph {graph.name!r}: torch.onnx can't export it: {error}") from error
     assert program is not None

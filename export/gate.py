@@ -169,8 +169,8 @@ def score_matrix(queries: Array, gallery: Array, top_tokens: int) -> Array:
 def points(name: str, torch: float, engine: float, queries: int) -> Check:
     """A metric in percent on both sides."""
     change = abs(torch - engine)
-    what = f"{name}: points from torch's {torch:.2f}"
-    return Check(what, bool(change <= POINTS), change, f"≤ {POINTS}", f"{engine:.2f}; {queries} queries")
+    detail = f"torch {torch:.2f}, bundle {engine:.2f}, {queries} queries"
+    return Check(f"{name}: difference in points", bool(change <= POINTS), change, f"≤ {POINTS}", detail)
 
 
 def _most(name: str, values: Mapping[int, float], limit: float) -> Check:

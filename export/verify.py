@@ -104,9 +104,11 @@ class _Gate:
 
     def structure(self) -> Iterator[Check]:
         ours, theirs = self.module, self.bundle
+        made = {g.name: (dict(g.inputs), {o: (*s[1:],) for o, s in g.outputs.items()}) for g in self.graphs}
+        kept = {name: (dict(g.inputs), dict(g.outputs)) for name, g in theirs.graphs.items()}
         described = {
             "roles": (dict(self.roles), theirs.roles),
-            "graphs": ([g.name for g in self.graphs], list(theirs.graphs)),
+            "graphs": (made, kept),
             "similarity": (dict(ours.similarity), theirs.manifest["similarity"]),
             "image": (ours.image_spec, theirs.image_spec),
             "text": (ours.text_spec if theirs.text_spec else None, theirs.text_spec),

@@ -116,7 +116,7 @@ class Masks:
     def _tail(
         self, connection: sqlite3.Connection, snapshot: Snapshot, segment: Segment
     ) -> list[dict[str, Any]]:
-        """Metadata of the rows after the last full block; rows already gone have none, and match nothing."""
+        """Metadata of the rows after the last full block; whatever for rows that are gone."""
         first = segment.rows - segment.rows % snapshot.layout.block_rows
         tail = self._tails.get(segment.id)
         if tail is None or tail.first != first:
@@ -128,12 +128,8 @@ class Masks:
             bits = np.packbits(last, bitorder="little")
             verify(connection, snapshot, [(segment, bits)], ("places",))
             places = segment.mapped.places[start : segment.rows].tolist()
-            found = rows.at_places(connection, places, "slot, metadata")
-            slot = segment.id * snapshot.layout.segment_rows + start
-            lies = [found.get(place, (None, "")) for place in places]
-            tail.documents += rows.documents(
-                text if at == slot + i else "{}" for i, (at, text) in enumerate(lies)
-            )
+            found = rows.at_places(connection, places, "metadata")
+            tail.documents += rows.documents(found.get(place, ("{}",))[0] for place in places)
         return tail.documents
 
     def _prune(self, segments: set[int]) -> None:

@@ -213,13 +213,11 @@ class Transaction:
             self._trusted.add(segment.id)
 
     def _documents(self, segment: Filling, start: int, stop: int) -> list[dict[str, Any]]:
-        """Metadata of rows written earlier; what is gone has none."""
+        """Metadata of rows written earlier; whatever for rows that are gone."""
         assert segment.file
         places = segment.file.places(start, stop).tolist()
-        found = rows.at_places(self.connection, places, "slot, metadata")
-        slot = segment.id * self.state.layout.segment_rows + start
-        lies = [found.get(place, (None, "")) for place in places]
-        return rows.documents(text if at == slot + i else "{}" for i, (at, text) in enumerate(lies))
+        found = rows.at_places(self.connection, places, "metadata")
+        return rows.documents(found.get(place, ("{}",))[0] for place in places)
 
     def _store_columns(self, segment: int, block: int, documents: list[dict[str, Any]]) -> None:
         for name, data in encode(documents).items():

@@ -67,6 +67,12 @@ def make_checkpoint(model_name: str) -> Callable[[Path, int], Path]:
 
 
 @pytest.fixture(scope="session")
+def other(make_checkpoint: Callable[[Path, int], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint like that of `exported`, with other weights."""
+    return make_checkpoint(tmp_path_factory.mktemp("other") / "other.pt", 1)
+
+
+@pytest.fixture(scope="session")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The layout of drawn people with made-up pictures: 24 people, 2 pictures each, all in the test part."""
     root = tmp_path_factory.mktemp("drawn")

@@ -1,6 +1,7 @@
 """Retriever: the README's lines, all-or-nothing changes, galleries, the report."""
 
 import os
+import re
 import tempfile
 import threading
 from pathlib import Path
@@ -24,6 +25,7 @@ from sdk.errors import (
 )
 from sdk.gallery import open_gallery
 
+README = Path(__file__).resolve().parents[2] / "README.md"
 COLOURS = ("red", "green", "blue")
 
 
@@ -35,11 +37,11 @@ def test_the_lines_that_open_the_readme(
     picture("red").save("a.jpg")
     picture("blue").save("b.jpg")
 
-    r = Retriever("person.bundle", "people.gallery")
-    r.add(["a.jpg", "b.jpg"], metadata=[{"camera": 1}, {"camera": 2}])
-    hits = r.search(text="a man in a red coat", k=5, where={"camera": 1})
-    hits[0].ids, hits[0].scores, hits[0].metadata
-    v = r.embed_images(["a.jpg"])
+    lines = re.search(r"```python\n(.*?)```", README.read_text("utf-8"), re.S)
+    assert lines is not None
+    names: dict[str, Any] = {}
+    exec(lines[1], names)
+    r, hits, v = names["r"], names["hits"], names["v"]
 
     assert hits[0].ids.tolist() == ["a.jpg", None, None, None, None]
     assert hits[0].scores[0] > 0.3

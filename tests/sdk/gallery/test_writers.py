@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from sdk.errors import GalleryError, GalleryLockedError, GalleryWriteError
+from sdk.gallery.filters import parse
 from sdk.gallery.local import LocalGallery
 from sdk.types import Space
 
@@ -126,6 +127,60 @@ def test_compaction_replaces_only_what_it_must(opened: LocalGallery, items: Any,
     assert not list((tmp_path / "g").glob("*.seg"))
     opened.add(*items(100, 1))
     assert opened.search(QUERY, 1).ids.tolist() == [["100"]]
+
+
+def test_order_is_kept_where_it_can_be_and_restored_by_compaction(opened: LocalGallery, items: Any) -> None:
+    def ordered() -> list[bool]:
+        with opened._view() as (_, snapshot):
+            return [segment.ordered for segment in snapshot.segments]
+
+    ids, vectors, metadata = items(0, 32)
+    opened.add(ids, vectors, metadata)
+    opened.update(ids[::-1], vectors)
+    assert ordered() == [True, True]
+    opened.update(["7"], QUERY)
+    opened.update(["3"], QUERY)
+    assert ordered() == [True, True, False]
+    opened.compact()
+    assert ordered() == [True]
+
+
+def test_a_filter_on_an_older_snapshot_still_sees_its_rows(opened: LocalGallery, items: Any) -> None:
+    """A thread may evaluate a filter after another has evaluated it for a later moment."""
+    opened.add(*items(0, 13))
+    node = parse({"n": {"$gte": 7}})
+    with opened._view() as (connection, snapshot):
+        opened.remove(["8", "12"])
+        assert len(opened.search(QUERY, 20, where={"n": {"$gte": 7}})[0]) == 4
+        (bits,) = opened._masks.of(connection, snapshot, node)
+        assert bits is not None
+        assert np.unpackbits(bits, bitorder="little").nonzero()[0].tolist() == list(range(7, 13))
+
+
+def test_what_is_kept_of_a_filter_goes_with_its_segments(opened: LocalGallery, items: Any) -> None:
+    for n in range(0, 100, 50):
+        opened.add(*items(n, 50))
+        opened.remove([str(n)])
+        opened.search(QUERY, 1, where={"n": 7})
+        opened.compact()
+        opened.search(QUERY, 1, where={"n": 7})
+        with opened._view() as (_, snapshot):
+            live = {segment.id for segment in snapshot.segments}
+        assert {number for kept in opened._masks._full.values() for number in kept} == live
+        assert opened._masks._tails.keys() <= live
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_forked_child_uses_none_of_its_parents_connections(opened: LocalGallery, items: Any) -> None:
+    opened.add(*items(0, 2))
+    opened.search(QUERY, 1)
+    parents = {id(c) for c in (*opened._snapshots._connections._free, opened._writer.start())}
+    child = os.fork()
+    if child == 0:
+        opened.search(QUERY, 1)
+        used = {id(c) for c in opened._snapshots._connections._free}
+        os._exit(0 if used and not used & parents and opened._writer._connection is None else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_a_reader_keeps_its_files_through_a_compaction(

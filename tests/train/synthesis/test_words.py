@@ -105,6 +105,12 @@ def test_captions_vary(everyone: list[Person], told: list[tuple[Person, str, str
     assert len({tokens(c)[0] for c in same}) > 4  # nor the same order
 
 
+def test_some_captions_have_the_form_of_an_attribute_query(told: list[tuple[Person, str, str]]) -> None:
+    spoken = [c for _, _, c in told if re.match(r"A (man|woman), (with|wearing) ", c) and "wearing a" in c]
+    assert 0.04 < len(spoken) / len(told) < 0.25
+    assert any("wearing no hat" in c for c in spoken)
+
+
 def test_captions_repeat_with_their_key(everyone: list[Person]) -> None:
     a = everyone[3].attributes
     assert captions(a, "side", Dice(8, 1)) == captions(a, "side", Dice(8, 1))
