@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     from train.split import Split
 
 
-def run(command: Callable[..., int], about: str) -> int:
-    """Exit codes: 0 all is well, 1 the gate stays shut, 2 something was refused, 130 interrupted.
+def run(command: Callable[..., int], name: str, about: str) -> int:
+    """Run the command line of the module `name`; returns its exit code.
 
-    What was refused is said in one line on stderr, without a traceback.
+    0 all is well, 1 the gate stays shut, 2 something was refused, 130 interrupted. What was refused is said
+    in one line on stderr, without a traceback.
     """
     try:
-        return tyro.cli(command, description=about)
+        return tyro.cli(command, prog=f"python -m {name}", description=about)
     except KeyboardInterrupt:
         print("interrupted; nothing was written", file=sys.stderr)
         return 130

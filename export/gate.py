@@ -74,23 +74,22 @@ class Report:
         }
 
     def print(self, console: Console) -> None:
-        """The ✓/✗ list, one line each: what, value, limit; below a failure what is known about it."""
+        """The ✓/✗ list: what, value, limit. What else is known stands below a failure, and elsewhere where
+        the line has room for it."""
         on = "; ".join(f"{name}: {value}" for name, value in self.setting.items())
         console.print(Text(f"the gate. {on}"), soft_wrap=True)
         width = max((len(check.name) for check in self.checks), default=0)
         for check in self.checks:
             mark, style = ("✓", "green") if check.passed else ("✗", "bold red")
-            line = Text(f"{mark} ", style).append(
-                f"{check.name:<{width}}  ", "default" if check.passed else style
-            )
-            console.print(line.append(f"{number(check.value)}  ({check.limit})", "default"), soft_wrap=True)
-            if not check.passed and check.detail:
-                console.print(Text(f"    {check.detail}"), soft_wrap=True)
+            line = Text(f"{mark} ", style).append(f"{check.name:<{width}}", "" if check.passed else style)
+            line.append(f"  {number(check.value)}  ({check.limit})", "default not bold")
+            room = line.cell_len + 2 + len(check.detail) <= console.width
+            if check.detail and (room or not check.passed):
+                line.append(("  " if room else "\n    ") + check.detail, "dim default not bold")
+            console.print(line, soft_wrap=True)
         good = sum(check.passed for check in self.checks)
-        verdict = (
-            Text("the gate is open", "green") if self.passed else Text("the gate stays shut", "bold red")
-        )
-        console.print(Text(f"{good} of {len(self.checks)} checks hold: ").append(verdict))
+        verdict = ("the gate is open", "green") if self.passed else ("the gate stays shut", "bold red")
+        console.print(Text(f"{good} of {len(self.checks)} checks hold: ").append(*verdict))
 
 
 def number(value: float | str) -> str:

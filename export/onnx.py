@@ -3,8 +3,9 @@
     python -m export.onnx ckpt.pt --out person.bundle [--data drawn --root DIR]
     python -m export.onnx --model ViT-B-16-quickgelu --pretrained openai --out zero.bundle
 
-The second form needs no checkpoint: any open_clip model becomes a bundle, with a tag of open_clip or a
-local weight file. A bundle that doesn't equal its model is never written: everything is made in a hidden
+The second form needs no checkpoint: an open_clip model becomes a bundle, with a tag of open_clip or a
+local weight file; one whose texts are cleaned in a way that a bundle can't state (SigLIP's, CLIPA's) is
+refused. A bundle that doesn't equal its model is never written: everything is made in a hidden
 folder beside --out and held against torch (export.verify); only then does the whole bundle get its name, with
 the gate's report in its manifest. Until then an older bundle at --out stays as it is.
 """
@@ -215,4 +216,4 @@ def _open(
 
 
 if __name__ == "__main__":
-    sys.exit(run(main, __doc__ or ""))
+    sys.exit(run(main, "export.onnx", __doc__ or ""))

@@ -280,4 +280,4 @@ def main(
 
 
 if __name__ == "__main__":
-    sys.exit(run(main, __doc__ or ""))
+    sys.exit(run(main, "export.verify", __doc__ or ""))

@@ -18,7 +18,6 @@ import os
 import pickle
 import pkgutil
 import re
-import tempfile
 import warnings
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -87,17 +86,15 @@ def save(
         "provenance": encoder.provenance,
         "training": training,
     }
-    path = Path(path)
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    part = Path(path).with_name(f".{Path(path).name}.{os.getpid()}.part")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with part.open("wb") as file:
             torch.save(state, file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
-    except BaseException:
-        os.unlink(part)
-        raise
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def read(path: str | Path) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 import numpy.typing as npt
 
-from .filters import Among, Every, Exists, Kind, Node, Not, Side, Some, Value, Within
+from .filters import Among, Every, Exists, Node, Not, Side, Some, Value, Within
 
 Matches: TypeAlias = npt.NDArray[np.bool_]
 
@@ -30,6 +30,7 @@ _HEADER = struct.Struct("<BBHIIII4x")
 _FLOAT, _INT, _JSON = 0, 1, 2
 _FIRST = 5  # codes below have a fixed meaning
 _EXACT = 2**53
+_MANY = 4  # keys looked up one by one; more are faster through NumPy
 MISSING, _FALSE, _TRUE, _OTHER = object(), object(), object(), object()
 _FIXED: dict[Any, int] = {MISSING: 0, None: 1, _FALSE: 2, _TRUE: 3, _OTHER: 4}
 
@@ -39,13 +40,19 @@ class Strings(Sequence[bytes]):
 
     def __init__(self, ends: memoryview, text: memoryview) -> None:
         self._ends: Sequence[int] = ends.cast("I") if ends else ()
-        self._text = text
+        self.text = text
+
+    def width(self) -> int:
+        """Bytes of every string, or 0 when they differ."""
+        ends = np.asarray(self._ends)
+        width = int(ends[0]) if len(ends) else 0
+        return width if (ends == width * np.arange(1, len(ends) + 1)).all() else 0
 
     def __len__(self) -> int:
         return len(self._ends)
 
     def __getitem__(self, place: Any) -> Any:
-        return bytes(self._text[self._ends[place - 1] if place else 0 : self._ends[place]])
+        return bytes(self.text[self._ends[place - 1] if place else 0 : self._ends[place]])
 
 
 class Column:
@@ -69,24 +76,26 @@ class Column:
 
     def among(self, values: frozenset[Value]) -> Matches:
         table = np.zeros(_FIRST + len(self.numbers) + len(self.strings), np.bool_)
-        for kind, value in values:
-            if kind == "null":
-                table[:2] = True
-            elif kind == "bool":
-                table[3 if value else 2] = True
-            else:
-                first, last = self._span(kind, value)
-                table[first:last] = True
+        table[:2] = ("null", None) in values
+        table[2], table[3] = ("bool", False) in values, ("bool", True) in values
+        numbers = [value for kind, value in values if kind == "number"]
+        table[_FIRST + _places(self.numbers, numbers)] = True
+        strings = [_utf8(value) for kind, value in values if kind == "string"]
+        table[_FIRST + len(self.numbers) + _places(self.strings, strings)] = True
         found: Matches = table[self.codes]
         return found
 
     def within(self, side: Side, value: Value) -> Matches:
-        kind, bound = value
-        first, last = self._span(kind, bound)
-        begin = _FIRST if kind == "number" else _FIRST + len(self.numbers)
-        end = begin + (len(self.numbers) if kind == "number" else len(self.strings))
-        low = {"above": last, "from": first}.get(side, begin)
-        high = {"below": first, "upto": last}.get(side, end)
+        kind, key = value
+        if kind == "number":
+            known, start = self.numbers, _FIRST
+        else:
+            known, start, key = self.strings, _FIRST + len(self.numbers), _utf8(key)
+        low, high = start, start + len(known)
+        if side in ("above", "from"):
+            low += bisect_right(known, key) if side == "above" else bisect_left(known, key)
+        else:
+            high = start + (bisect_right(known, key) if side == "upto" else bisect_left(known, key))
         found: Matches = (self.codes >= low) & (self.codes < high)
         return found
 
@@ -94,12 +103,28 @@ class Column:
         found: Matches = self.codes != 0
         return found
 
-    def _span(self, kind: Kind, value: Any) -> tuple[int, int]:
-        """Codes of what equals a value: the first one, and the one after the last."""
-        known: Sequence[Any] = self.numbers if kind == "number" else self.strings
-        key = value if kind == "number" else value.encode("utf-8", "surrogatepass")
-        start = _FIRST if kind == "number" else _FIRST + len(self.numbers)
-        return start + bisect_left(known, key), start + bisect_right(known, key)
+
+def _utf8(value: str) -> bytes:
+    return value.encode("utf-8", "surrogatepass")  # in a filter a lone surrogate is fine: it finds nothing
+
+
+def _places(known: Sequence[Any], keys: list[Any]) -> npt.NDArray[np.intp]:
+    """Where the keys are among ascending values; those that aren't are left out."""
+    if len(keys) > _MANY:
+        array: npt.NDArray[Any] | None = None
+        if isinstance(known, Strings) and (width := known.width()):
+            array = np.frombuffer(known.text, f"S{width}", len(known))
+            keys = [k for k in keys if len(k) == width]
+        elif isinstance(known, memoryview) and known.format == "d":
+            keys = [k for k in keys if isinstance(k, float) or -_EXACT <= k <= _EXACT or k in known]
+            array = np.asarray(known)
+        if array is not None:
+            wanted = np.array(keys, array.dtype)
+            places = np.minimum(np.searchsorted(array, wanted), len(array) - 1)
+            there: npt.NDArray[np.intp] = places[array[places] == wanted]
+            return there
+    found = [(bisect_left(known, key), key) for key in keys]
+    return np.array([p for p, key in found if p < len(known) and known[p] == key], np.intp)
 
 
 def matches(node: Node, column: Callable[[str], Column | None], rows: int) -> Matches:

@@ -14,11 +14,11 @@ from .snapshot import Snapshot, verify
 from .transaction import Transaction
 
 
-def compact(transaction: Transaction, connection: sqlite3.Connection, snapshot: Snapshot) -> None:
+def compact(transaction: Transaction, snapshot: Snapshot) -> None:
     """Write the live rows of every segment that lost rows, or whose updated rows are out of order, to new
     segments, in insertion order. The tail moves along, so that full segments stay full.
 
-    ``connection`` and ``snapshot`` see the gallery as it was before the transaction.
+    ``snapshot`` is the gallery as it was before the transaction.
     """
     dirty = {s.id for s in snapshot.segments if s.live is not None or not s.ordered} | transaction.killed
     if not dirty:
@@ -28,7 +28,9 @@ def compact(transaction: Transaction, connection: sqlite3.Connection, snapshot: 
     old = [s for s in snapshot.segments if s.id in dirty]
     live = [transaction.live(s.id) for s in old]
     verify(
-        connection, snapshot, [(s, np.packbits(x, bitorder="little")) for s, x in zip(old, live, strict=True)]
+        transaction.connection,
+        snapshot,
+        [(s, np.packbits(x, bitorder="little")) for s, x in zip(old, live, strict=True)],
     )
     offsets = [np.flatnonzero(x) for x in live]
     places = np.concatenate([s.mapped.places[o] for s, o in zip(old, offsets, strict=True)])

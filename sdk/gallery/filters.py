@@ -21,7 +21,6 @@ compare by code point. Only top-level fields can be asked for.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -153,7 +152,7 @@ def _value(value: Any, at: str) -> Value:
     if isinstance(value, bool):
         return ("bool", value)
     if isinstance(value, (int, float)):
-        if math.isnan(value):
+        if value != value:  # NaN; an int may be too large for math.isnan
             raise FilterError(f"{at}: NaN equals nothing; use $exists to find rows with or without a field")
         return ("number", value)
     raise FilterError(

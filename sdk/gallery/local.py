@@ -117,13 +117,13 @@ class LocalGallery:
         documents, texts = checks.metadata(metadata, len(plain))
         if not plain:
             return
-        with self._writing() as transaction, self._snapshots.view() as (connection, snapshot):
+        with self._writing() as transaction:
             found = self._known(transaction.connection, plain, "place, slot, engine, metadata")
             places, slots, engines, kept = zip(*found, strict=True)
             if metadata is None:
                 documents, texts = [json.loads(text) for text in kept], list(kept)
             if array is None:
-                array = read_vectors(connection, snapshot, slots)
+                array = read_vectors(transaction.connection, self._snapshots.latest(), slots)
             else:
                 engines = (self._engine_id(transaction.connection),) * len(plain)
             order = np.argsort(places)  # ascending, to stay in order where possible
@@ -146,8 +146,8 @@ class LocalGallery:
 
     def compact(self) -> None:
         """Free the disk space of removed and replaced rows; searches go on meanwhile."""
-        with self._writing() as transaction, self._snapshots.view() as (connection, snapshot):
-            compact(transaction, connection, snapshot)
+        with self._writing() as transaction:
+            compact(transaction, self._snapshots.latest())
 
     def erase(self, ids: Sequence[Id]) -> None:
         """Remove rows so that no file of the gallery holds their ids, vectors or metadata any more.
@@ -160,8 +160,7 @@ class LocalGallery:
             if plain:
                 self._remove(transaction, plain)
                 erase_from_jobs(self._folder, plain)
-            with self._snapshots.view() as (connection, snapshot):
-                compact(transaction, connection, snapshot)
+            compact(transaction, self._snapshots.latest())
         self._writer.scrub()
 
     def get(self, ids: Sequence[Id]) -> list[Row | None]:

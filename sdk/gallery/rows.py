@@ -87,11 +87,13 @@ def is_gallery(folder: Path) -> bool:
     if not folder.is_dir():
         raise GalleryError(f"path: {folder} is a file; a local gallery is a directory")
     if not (folder / DATABASE).exists():
-        if any(entry.name != "writer.lock" for entry in folder.iterdir()):
+        ours = ("writer.lock", DATABASE)  # the database where another process makes it just now
+        if any(not entry.name.startswith(ours) for entry in folder.iterdir()):
             raise GalleryError(f"path: {folder} holds other files and no {DATABASE}: it isn't a gallery")
         return False
     connection = connect(folder)
     try:
+        connection.execute("BEGIN")
         (application,) = connection.execute("PRAGMA application_id").fetchone()
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()

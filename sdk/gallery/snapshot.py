@@ -48,11 +48,6 @@ class Snapshot:
     segments: tuple[Segment, ...]
     masks: dict[Node, list[Bits]] = field(default_factory=dict)
 
-    def segment(self, slot: int) -> tuple[Segment, int]:
-        """The segment a slot lies in, and the row there."""
-        number, row = divmod(slot, self.layout.segment_rows)
-        return next(s for s in self.segments if s.id == number), row
-
 
 class Snapshots:
     """Hands out the current snapshot with a connection that sees the same moment."""
@@ -80,6 +75,11 @@ class Snapshots:
                     ) from error
                 yield connection, snapshot
                 return
+
+    def latest(self) -> Snapshot:
+        """What is committed, for the writer: while it holds the lock, nobody replaces the files."""
+        with self.view() as (_, snapshot):
+            return snapshot
 
     def forget(self) -> None:
         """After fork: the parent's connections and locks are its own; the maps stay valid."""

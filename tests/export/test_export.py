@@ -114,7 +114,7 @@ def test_the_sdk_gives_the_features_of_the_model(exported: SimpleNamespace) -> N
 
 def command(monkeypatch: pytest.MonkeyPatch, module: Any, *arguments: object) -> int:
     monkeypatch.setattr(sys, "argv", [module.__name__, *map(str, arguments)])
-    return run(module.main, module.__doc__)
+    return run(module.main, module.__name__, module.__doc__)
 
 
 def test_the_command_exports_on_a_dataset_and_twice_gives_the_same_files(

@@ -28,10 +28,10 @@ TOP_MARGIN = (-3.0, 9.0)  # space above the head, in hundredths of the body's he
 BOTTOM_MARGIN = (-6.0, 7.0)  # and below the feet
 SIDE_SHIFT = 4.5  # spread of the middle of the crop
 ASPECT = (0.40, 0.50)  # width / height of a crop
-OCCLUDED = 0.22  # share of pictures with something in front
+OCCLUDED = 0.20  # share of pictures with something in front
 PASSER_BY = 0.16  # share with another person behind or at the edge
-EXPOSURE = 0.10  # spread of the brightness between two pictures of one camera
-CAST = 0.035  # spread of each colour channel's gain between two pictures of one camera
+EXPOSURE = 0.08  # spread of the brightness between two pictures of one camera
+CAST = 0.025  # spread of each colour channel's gain between two pictures of one camera
 VIEW_SHARE = {"front": 4.0, "back": 3.0, "side": 3.0}
 
 
@@ -54,9 +54,9 @@ CAMERAS: tuple[Camera, ...] = (
     Camera(0, (1.04, 0.99, 0.92), 0.98, 2, 4, (0.2, 0.7), (128, 176), (72, 92), -0.8),
     Camera(1, (0.98, 0.98, 0.97), 0.96, 4, 3, (0.0, 0.6), (144, 192), (80, 94), 0.5),
     Camera(2, (0.94, 1.02, 0.91), 0.92, 14, 3, (0.2, 0.8), (128, 168), (72, 92), 0.9),
-    Camera(3, (0.89, 0.96, 1.08), 0.96, 4, 5, (0.3, 1.0), (128, 160), (64, 88), -0.3),
-    Camera(4, (0.92, 1.00, 0.94), 0.88, 12, 5, (0.3, 0.9), (128, 152), (64, 88), 0.0),
-    Camera(5, (1.04, 0.92, 0.80), 0.88, 0, 6, (0.3, 0.9), (128, 168), (66, 90), 0.3),
+    Camera(3, (0.91, 0.97, 1.07), 0.96, 4, 4, (0.3, 1.0), (128, 160), (64, 88), -0.3),
+    Camera(4, (0.93, 1.00, 0.95), 0.90, 10, 4, (0.3, 0.9), (128, 152), (64, 88), 0.0),
+    Camera(5, (1.05, 0.95, 0.84), 0.94, 2, 5, (0.3, 0.9), (128, 168), (66, 90), 0.3),
 )
 
 

@@ -45,7 +45,7 @@ def draw(out: Path, people: int = 1800, images_per_person: int = 4, seed: int = 
 
     Args:
         out: folder to write; it may exist when it is empty.
-        people: identities, a tenth of them in val and a tenth in test.
+        people: identities, a twelfth of them in val and a twelfth in test.
         images_per_person: pictures of each, from as many cameras as there are.
         seed: another seed draws other people.
     """

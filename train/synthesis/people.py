@@ -14,9 +14,11 @@ from .dice import Dice
 from .wardrobe import GROUPS, SCHEMA, legal, new_outfit, reroll
 
 PARTS = ("train", "val", "test")
-PART_SHARE = 0.1  # of the people in val, and again in test
+PART_OF = 12  # one in so many people is in val, and again in test
 MIN_PEOPLE = 12  # leaves two in val and in test, so that each part has a pair to compose
-FAMILY_SHARE = 0.4  # of the people wear another outfit of the person before them
+# How many of the people wear another outfit of the person before them: in training they make the triplets,
+# in the other parts they are also what a text query is most easily mistaken about.
+FAMILY_SHARE = {"train": 0.35, "val": 0.2, "test": 0.2}
 MAX_CHANGES = 3  # slots in which the two may differ
 OUTFIT = (
     "gender",
@@ -56,7 +58,7 @@ def _another_outfit(attributes: Mapping[str, str], dice: Dice) -> dict[str, str]
 
 def part_sizes(people: int) -> dict[str, int]:
     """How many people each part gets; val and test at least two."""
-    held = max(2, int(people * PART_SHARE))
+    held = max(2, people // PART_OF)
     return {"train": people - 2 * held, "val": held, "test": held}
 
 
@@ -71,7 +73,7 @@ def cast(people: int, seed: int) -> list[Person]:
             position = len(everyone) - start
             before = everyone[-1] if position else None
             # The second person of a part always belongs to the first, so that no part is without a pair.
-            if before is not None and (position == 1 or dice.chance(FAMILY_SHARE)):
+            if before is not None and (position == 1 or dice.chance(FAMILY_SHARE[part])):
                 attributes, family = _another_outfit(before.attributes, dice), before.family
             else:
                 attributes, family = new_outfit(dice.pick(("male", "female")), dice), len(everyone) + 1

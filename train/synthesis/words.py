@@ -9,11 +9,11 @@ from .wardrobe import COLOURED_THINGS
 
 COLOUR_WORDS: dict[str, tuple[str, ...]] = {
     **{c: (c,) for c in ("black", "white", "red", "orange", "yellow", "green", "blue", "pink", "brown")},
-    "grey": ("grey", "gray"),
-    "purple": ("purple", "violet"),
-    "beige": ("beige", "tan"),
-    "blonde": ("blonde", "fair"),
-    "ginger": ("ginger", "auburn"),
+    "grey": ("grey", "grey", "gray"),
+    "purple": ("purple", "purple", "violet"),
+    "beige": ("beige", "beige", "tan"),
+    "blonde": ("blonde", "blonde", "fair"),
+    "ginger": ("ginger", "ginger", "auburn"),
 }
 NOUNS: dict[str, dict[str, tuple[str, ...]]] = {
     "gender": {"male": ("man", "man", "guy", "gentleman"), "female": ("woman", "woman", "lady")},

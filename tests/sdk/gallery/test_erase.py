@@ -69,16 +69,15 @@ def test_no_byte_of_an_erased_row_is_left(opened: LocalGallery, tmp_path: Path) 
 
 
 def test_no_copy_is_left_on_a_page_that_was_split(tmp_path: Path) -> None:
-    """SQLite's secure_delete leaves some of these ids behind, beside the cells that a split page kept."""
-    rng = np.random.default_rng(0)
-    ids = [f"{x:016x}" for x in rng.integers(2**60, size=3000)]
+    """With these ids, SQLite's secure_delete by itself leaves three copies on pages that were split."""
+    ids = [f"{x:016x}" for x in np.random.default_rng(4).integers(2**60, size=3000)]
     with LocalGallery(tmp_path / "g", Space("", 1)) as gallery:
         for start in range(0, 3000, 100):
-            gallery.add(ids[start : start + 100], np.ones((100, 1), np.float32), [{"x": start}] * 100)
-        gone = [ids[i] for i in rng.permutation(3000)[:400]]
-        gallery.erase(gone)
+            gallery.add(ids[start : start + 100], np.ones((100, 1), np.float32))
+        gallery.erase(ids[::2])
         left = bytes_of(tmp_path / "g")
-        assert [i for i in gone if i.encode() in left] == []
+        assert [i for i in ids[::2] if i.encode() in left] == []
+        assert ids[1].encode() in left
 
 
 def test_rows_removed_earlier_go_with_the_next_erase(opened: LocalGallery, tmp_path: Path) -> None:

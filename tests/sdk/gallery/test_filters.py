@@ -35,7 +35,7 @@ documents = st.dictionaries(
 ordered = st.one_of(numbers, strings)
 operators = st.one_of(
     st.tuples(st.sampled_from(["$eq", "$ne"]), scalars),
-    st.tuples(st.sampled_from(["$in", "$nin"]), st.lists(scalars, max_size=4)),
+    st.tuples(st.sampled_from(["$in", "$nin"]), st.lists(scalars, max_size=9)),
     st.tuples(st.sampled_from(["$gt", "$gte", "$lt", "$lte"]), ordered),
     st.tuples(st.just("$exists"), st.booleans()),
 )
@@ -71,6 +71,10 @@ def test_code_width_and_sparse_columns(distinct: int) -> None:
     rows: list[dict[str, Any]] = [{"n": i % distinct, "s": f"{i % distinct:05d}"} for i in range(4096)]
     rows[7]["rare"] = "x"
     last = distinct - 1
+
+    def in_nines(i: int) -> bool:
+        return i % distinct in range(9, 200, 9)
+
     for where, meant in [
         ({"n": {"$gte": last}}, lambda i: i % distinct == last),
         ({"n": {"$lt": last}}, lambda i: i % distinct < last),
@@ -78,6 +82,8 @@ def test_code_width_and_sparse_columns(distinct: int) -> None:
         ({"s": f"{last:05d}"}, lambda i: i % distinct == last),
         ({"s": {"$gt": f"{last:05d}"}}, lambda i: False),
         ({"rare": "x"}, lambda i: i == 7),
+        ({"s": {"$in": [*(f"{j:05d}" for j in range(9, 200, 9)), "", "0", "00009\0"]}}, in_nines),
+        ({"n": {"$in": [*range(9, 200, 9), 0.5, 2**53 + 1, 10**400, float("inf")]}}, in_nines),
         ({"rare": None}, lambda i: i != 7),
     ]:
         assert kept(where, rows) == [meant(i) for i in range(4096)], where

@@ -117,6 +117,28 @@ def test_a_disk_that_stays_full(
         assert segment_sizes(tmp_path / "g").keys() == sizes.keys()
 
 
+def test_a_database_that_may_not_grow(opened: LocalGallery, items: Any, twin: Any, same: Any) -> None:
+    """SQLite itself runs out of space in the middle of each kind of call."""
+    opened.add(*items(0, 50))
+    twin.add(*items(0, 50))
+    connection = opened._writer.start()
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    connection.execute(f"PRAGMA max_page_count = {pages}")
+    many = [{"text": "x" * 5000}] * 50
+    for call in (
+        lambda: opened.add(items(50, 50)[0], items(50, 50)[1], many),
+        lambda: opened.update(list(twin.rows), metadata=many),
+        lambda: opened.update(list(twin.rows), items(7, 50)[1], many),
+    ):
+        with pytest.raises(GalleryWriteError, match=r"full.*nothing of this call was kept"):
+            call()
+        same(opened, twin)
+    connection.execute("PRAGMA max_page_count = 1000000")
+    opened.add(*items(50, 50))
+    twin.add(*items(50, 50))
+    same(opened, twin)
+
+
 def test_an_interrupt_after_the_commit_keeps_the_rows(
     opened: LocalGallery, items: Any, twin: Any, same: Any
 ) -> None:

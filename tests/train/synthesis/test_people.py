@@ -23,7 +23,7 @@ def test_the_same_seed_casts_the_same_people_and_another_seed_others() -> None:
     assert [p.attributes for p in cast(30, 5)] != [p.attributes for p in cast(30, 6)]
 
 
-@pytest.mark.parametrize(("people", "held"), [(12, 2), (25, 2), (400, 40), (1800, 180)])
+@pytest.mark.parametrize(("people", "held"), [(12, 2), (25, 2), (400, 33), (1800, 150)])
 def test_parts_have_their_sizes_and_pids_have_no_gap(people: int, held: int) -> None:
     drawn = cast(people, 0)
     assert [p.pid for p in drawn] == list(range(1, people + 1))
@@ -46,7 +46,7 @@ def test_a_family_is_one_body_in_one_part_and_follows_small_steps(everyone: list
             assert person.part == before.part
             assert person.attributes["gender"] == before.attributes["gender"]
             assert 1 <= len(changes(before.attributes, person.attributes)) <= MAX_CHANGES
-    assert 0.3 < members / len(everyone) < 0.5
+    assert 0.2 < members / len(everyone) < 0.5
 
 
 def test_pairs_run_both_ways_within_a_part_and_every_part_has_one(everyone: list[Person]) -> None:
