@@ -23,5 +23,6 @@ def test_all_is_sorted_and_every_name_is_there(module: object) -> None:
 def test_the_changelog_knows_the_installed_version() -> None:
     version = importlib.metadata.version("labrador-retriever")
     newest = re.search(r"^## \[?(\d[^\]\s]*)", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.M)
-    assert newest is not None and newest[1] == version
+    assert newest is not None
+    assert newest[1] == version
     assert f'version = "{version}"' in (ROOT / "pyproject.toml").read_text("utf-8")

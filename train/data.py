@@ -26,7 +26,7 @@ Batch: TypeAlias = tuple[Tensor, Tensor, Tensor]
 # IRRA's augmentation (github.com/anosorae/IRRA, datasets/build.py; flip, then pad and crop, then erase)
 FLIP = 0.5
 PAD = 10 / 384  # of the height: 10 px at 384, on all four sides
-ERASE = 0.5
+ERASE = 0.5  # the chance of it
 ERASE_AREA = (0.02, 0.4)  # of the picture
 ERASE_RATIO = (0.3, 3.3)  # height / width, drawn log-uniformly
 ERASE_TRIES = 10  # then the picture stays whole; a rectangle as high or wide as the picture is refused
@@ -36,8 +36,7 @@ class TrainSet(Dataset[tuple[Tensor, Tensor, int]]):
     """One item per (picture, caption) pair: pixels (3, h, w) float32, ids (t,) int64, label int.
 
     tokenizer: texts → (n, t) ids, as open_clip's. `labels` (items,) int64 numbers the people from 0 in
-    order of their ids; `classes` is how many there are. caption_filter, if given, rewrites each caption
-    before it is tokenised.
+    order of their ids; `classes` is how many there are. erase: the chance of an erased rectangle.
 
     Pictures are decoded and resized once and kept as uint8, 3·h·w bytes each (`cache=False` decodes
     at every access instead); a bad file is an ImageError naming it, here and not in the middle of an
@@ -56,7 +55,7 @@ class TrainSet(Dataset[tuple[Tensor, Tensor, int]]):
         augment: bool = True,
         seed: int = 0,
         cache: bool = True,
-        caption_filter: Callable[[str], str] | None = None,
+        erase: float = ERASE,
     ) -> None:
         samples = split.samples
         silent = [s for s in samples if not s.captions]
@@ -65,7 +64,7 @@ class TrainSet(Dataset[tuple[Tensor, Tensor, int]]):
             raise DatasetError(f"{split.name}: {what}; training takes (picture, caption) pairs")
         people = {person: label for label, person in enumerate(sorted({s.person for s in samples}))}
         self.classes = len(people)
-        self.image_spec, self.augment, self.seed = image_spec, augment, seed
+        self.image_spec, self.augment, self.seed, self.erase = image_spec, augment, seed, erase
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
         self._paths = [s.image for s in samples]
         pairs = [(row, caption) for row, s in enumerate(samples) for caption in s.captions]
@@ -73,8 +72,7 @@ class TrainSet(Dataset[tuple[Tensor, Tensor, int]]):
         self.labels = np.array([people[samples[row].person] for row in self._rows], np.int64)
         texts: dict[str, int] = {}
         self._text = np.array([texts.setdefault(caption, len(texts)) for _, caption in pairs])
-        spoken = [caption_filter(t) for t in texts] if caption_filter else list(texts)
-        self._ids = torch.from_numpy(np.ascontiguousarray(tokenizer(spoken), dtype=np.int64))
+        self._ids = torch.from_numpy(np.ascontiguousarray(tokenizer(list(texts)), dtype=np.int64))
         self._table = image_spec.table()
         self._mean = np.array(image_spec.mean, np.float32)
         self._pictures = self._decode_all() if cache else None
@@ -104,7 +102,7 @@ class TrainSet(Dataset[tuple[Tensor, Tensor, int]]):
                 continue
             rng = np.random.default_rng([self.seed, epoch, int(index)])
             _flip_and_shift(picture, samples[place], rng)
-            if hole := _hole(height, width, rng):
+            if rng.random() < self.erase and (hole := _hole(height, width, rng)):
                 holes.append((place, *hole))
         pixels = np.empty(samples.shape, np.float32)
         for channel in range(3):
@@ -160,9 +158,7 @@ def _overlap(shift: int, size: int) -> tuple[slice, slice]:
 
 
 def _hole(height: int, width: int, rng: np.random.Generator) -> tuple[slice, slice] | None:
-    """The rows and columns to erase, or None (random erasing, Zhong et al. 2020)."""
-    if rng.random() >= ERASE:
-        return None
+    """The rows and columns to erase (random erasing, Zhong et al. 2020); None when no rectangle fits."""
     low, high = math.log(ERASE_RATIO[0]), math.log(ERASE_RATIO[1])
     for _ in range(ERASE_TRIES):
         area = height * width * rng.uniform(*ERASE_AREA)

@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from rich.table import Table
 from sdk.errors import DatasetError, InputError, LabradorError
 
 from .camera import cameras_of, photograph
+from .captions import without_colours
 from .hardness import LIMITS, measure
 from .layouts import Shot, shots_of, write_layouts
 from .people import MIN_PEOPLE, OUTFIT, PARTS, Person, cast, pairs, unseen_share
@@ -38,7 +40,9 @@ _SERIAL = 1500  # below this many pictures, starting more processes costs more t
 _SHEET_PEOPLE = 24
 
 
-def draw(out: Path, people: int = 1800, images_per_person: int = 4, seed: int = 0) -> dict[str, Any]:
+def draw(
+    out: Path, people: int = 1800, images_per_person: int = 4, seed: int = 0, colour_words: bool = True
+) -> dict[str, Any]:
     """Draw into `out` and return what draw.json says. A folder that already holds this draw is left as it is.
 
     Raises InputError for numbers out of range and DatasetError when `out` holds anything else.
@@ -48,8 +52,15 @@ def draw(out: Path, people: int = 1800, images_per_person: int = 4, seed: int = 
         people: identities, a twelfth of them in val and a twelfth in test.
         images_per_person: pictures of each, from as many cameras as there are.
         seed: another seed draws other people.
+        colour_words: False leaves the colours out of the captions (not of the edits), so that a training
+            shows how much they carry.
     """
-    arguments = {"people": people, "images_per_person": images_per_person, "seed": seed}
+    arguments = {
+        "people": people,
+        "images_per_person": images_per_person,
+        "seed": seed,
+        "colour_words": colour_words,
+    }
     _check(arguments)
     console = Console(stderr=True)
     out = out.expanduser().resolve()
@@ -110,6 +121,11 @@ def _draw_into(root: Path, arguments: dict[str, int], console: Console) -> dict[
         for drawn in _all_pictures(root, arguments, everyone):
             progress.advance(bar, drawn)
     shots = {p.pid: shots_of(p, cameras_of(p, images, seed), seed) for p in everyone}
+    if not arguments["colour_words"]:
+        shots = {
+            pid: [replace(s, captions=[without_colours(c) for c in s.captions]) for s in taken]
+            for pid, taken in shots.items()
+        }
     rows = write_layouts(root, everyone, shots, seed)
     test = [shot for p in everyone if p.part == "test" for shot in shots[p.pid]]
     files = [root / "imgs" / shot.path for shot in test]

@@ -18,6 +18,7 @@ from sdk.attributes import Schema
 from sdk.errors import DatasetError, InputError
 from train.synthesis import draw as drawing
 from train.synthesis.camera import CAMERAS, cameras_of, photograph
+from train.synthesis.captions import without_colours
 from train.synthesis.draw import draw
 from train.synthesis.people import cast, changes
 from train.synthesis.scenes import HEIGHT, WIDTH, backdrop
@@ -212,12 +213,26 @@ def test_distractors_are_people_without_a_look_alike(tmp_path: Path) -> None:
 
 def test_the_record_says_what_was_drawn(root: Path, reid: list[dict[str, Any]]) -> None:
     record = json.loads((root / "draw.json").read_text())
-    assert record["arguments"] == {"people": PEOPLE, "images_per_person": IMAGES, "seed": SEED}
+    assert record["arguments"] == {
+        "people": PEOPLE, "images_per_person": IMAGES, "seed": SEED, "colour_words": True,
+    }  # fmt: skip
     assert record["counts"]["people"] == {"train": 20, "val": 2, "test": 2}
     assert record["counts"]["images"] == len(reid)
     assert record["counts"]["captions"] == 2 * len(reid)
     assert record["unseen_combinations"]["all_slots"] >= 0.5
     assert set(record["hardness"]) == {"pixels_16x8", "colour_histogram"}
+
+
+def test_without_colour_words_the_pictures_stay_and_the_captions_lose_them(
+    root: Path, tmp_path: Path
+) -> None:
+    draw(tmp_path / "grey", people=PEOPLE, images_per_person=IMAGES, seed=SEED, colour_words=False)
+    plain, grey = (json.loads((folder / "reid_raw.json").read_text()) for folder in (root, tmp_path / "grey"))
+    assert [r["file_path"] for r in plain] == [r["file_path"] for r in grey]
+    for one, other in zip(plain, grey, strict=True):
+        assert other["captions"] == [without_colours(c) for c in one["captions"]]
+    picture = Path("imgs") / plain[0]["file_path"]
+    assert (root / picture).read_bytes() == (tmp_path / "grey" / picture).read_bytes()
 
 
 def test_the_same_draw_again_is_left_alone(root: Path, capfd: pytest.CaptureFixture[str]) -> None:
