@@ -7,7 +7,8 @@
       market_attribute.mat  (here, in attribute/, or beside the folder)
 
 A picture is called ``0001_c1s1_001051_00.jpg``: person, camera, sequence, frame, box. There is no
-validation part. A person's one caption is the sentence of their attributes.
+validation part. A person's caption is the sentence of their attributes; each training picture brings two
+more, of a few attributes each, so that a search may name one slot or ten.
 
 Tasks on ``test`` (on ``train`` the same rules over bounding_box_train):
 
@@ -25,8 +26,12 @@ from __future__ import annotations
 
 import csv
 import re
+import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from sdk.attributes import Schema
 from sdk.errors import DatasetError, LabradorError
@@ -37,6 +42,7 @@ PARTS = ("train", "test")
 TASKS = ("text", "attributes", "image")
 TRAIN, TEST, QUERY = "bounding_box_train", "bounding_box_test", "query"
 JUNK, DISTRACTOR = -1, 0
+SLOTS_IN_PART = 4  # at most so many attributes in the shorter training sentences
 
 # some two dozen pictures of the published archive end in .jpg.jpg
 _NAME = re.compile(r"(-1|\d{4})_c(\d)s\d_\d{6}_\d{2}(?:\.jpg){1,2}")
@@ -71,9 +77,17 @@ def load(root: str | Path, part: str, task: str = "text") -> Split:
 def _train(
     samples: list[Sample], task: str, table: Mapping[int, Mapping[str, str]], notes: list[str]
 ) -> Split:
-    people = tuple(samples)
+    people = tuple(replace(s, captions=s.captions + _in_part(s)) for s in samples)
     queries = tuple(map(_photo, people)) if task == "image" else _words(task, people, table)
     return _split("train", people, queries, people, task, notes)
+
+
+def _in_part(sample: Sample) -> tuple[str, ...]:
+    """Two sentences of a few attributes each: people ask for a red dress, not for ten slots at once."""
+    given = sample.attributes or {}
+    rng = np.random.default_rng(zlib.crc32(sample.image_id.encode()))
+    chosen = (rng.permutation(list(given))[: rng.integers(1, SLOTS_IN_PART + 1)] for _ in range(2))
+    return tuple(SCHEMA.sentence({slot: given[slot] for slot in slots}) for slots in chosen)
 
 
 def _split(
