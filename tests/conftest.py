@@ -14,6 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
 from PIL import Image
@@ -22,6 +23,11 @@ from sdk import manifest as manifests
 from sdk.attributes import Schema
 from sdk.bundle import make_golden, write_bundle
 from sdk.preprocess import ImageSpec, TextPreprocess, TextSpec
+
+# No deadline: a busy machine is no failure. Derandomised: what passed before a change and fails after it
+# fails because of the change.
+hypothesis.settings.register_profile("labrador", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("labrador")
 
 DIM = 16
 SPEC = ImageSpec(32, 16, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))  # pooled by 8: 4 x 2 cells of 3 channels
