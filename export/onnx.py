@@ -25,7 +25,7 @@ import tyro
 from rich.console import Console
 from rich.text import Text
 
-from sdk.bundle import Bundle, make_golden, write_bundle
+from sdk.bundle import Bundle, check_replaceable, make_golden, write_bundle
 from sdk.errors import ExportError, InputError
 from sdk.graphs import IDS, MASK
 from sdk.preprocess import TextPreprocess
@@ -62,8 +62,7 @@ def export_bundle(
     else than a bundle; then nothing is written and an older bundle stays.
     """
     out, console = Path(out), console or Console(quiet=True)
-    if out.exists() and not (out / "manifest.json").is_file():
-        raise InputError(f"out: {str(out)!r} exists and is not a bundle; choose another place or remove it")
+    check_replaceable(out)  # now, not after minutes of exporting
     out.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.export-", dir=out.parent))
     try:

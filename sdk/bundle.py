@@ -31,8 +31,17 @@ from .golden import GoldenCheck, check_golden, make_golden, save_golden
 from .graphs import Graph, split_target
 from .preprocess import ImageSpec, TextSpec
 from .types import Space
+from .versions import installed
 
-__all__ = ["Bundle", "GoldenCheck", "Graph", "check_golden", "make_golden", "write_bundle"]
+__all__ = [
+    "Bundle",
+    "GoldenCheck",
+    "Graph",
+    "check_golden",
+    "check_replaceable",
+    "make_golden",
+    "write_bundle",
+]
 
 GOLDEN = "golden.npz"
 
@@ -126,11 +135,11 @@ def write_bundle(
     replaced; anything else there is refused (InputError).
     """
     out = Path(out)
-    _check_replaceable(out)
+    check_replaceable(out)
     manifest: dict[str, Any] = {
         "format": _manifest.FORMAT,
         "name": name,
-        "provenance": {"labrador": _version(), **provenance},
+        "provenance": {"labrador": installed("labrador-retriever") or "unknown", **provenance},
         "image": image.to_json(),
         "text": None if text is None else {"tokenizer": tokenizer, **text.to_json()},
         "schema": None if schema is None else schema.to_json(),
@@ -177,7 +186,8 @@ def write_bundle(
     return Bundle.open(out, verify=False)
 
 
-def _check_replaceable(out: Path) -> None:
+def check_replaceable(out: Path) -> None:
+    """Nothing or a bundle may stand where a bundle is to be written; raises InputError for anything else."""
     if not os.path.lexists(out):
         return
     try:
@@ -265,15 +275,6 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
     except OSError:
         return None
     return status.st_ino, status.st_size, status.st_mtime_ns
-
-
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("labrador-retriever")
-    except PackageNotFoundError:  # run from a source tree that isn't installed
-        return "unknown"
 
 
 def _listed(names: Sequence[str]) -> str:

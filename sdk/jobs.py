@@ -82,13 +82,12 @@ def index(
     from .bundle import Bundle
     from .encoder import Encoder
     from .gallery import open_gallery
-    from .runtime import open_session
+    from .runtime import label, open_session
 
     opened = Bundle.open(bundle)
     session = open_session(opened, device=device, strict=strict)
     try:
-        engine = " ".join(str(session.report.get(key)) for key in ("engine", "device", "precision"))
-        store = open_gallery(gallery, opened.space, write=True, engine=engine)
+        store = open_gallery(gallery, opened.space, write=True, engine=label(session))
         try:
             place = str(gallery).partition("://")[2] or str(gallery)
             record = JobRecord(Path(place) / FILE_NAME, str(Path(source).resolve()))

@@ -22,7 +22,7 @@ from .errors import GalleryError, IdError, InputError, SpaceMismatchError
 from .explain import Explanation, explain
 from .intake import Intake, as_list
 from .queries import encode, excluded, is_single_image, least, take_apart, total, whole, with_vectors
-from .runtime import open_session
+from .runtime import label, open_session
 from .types import Floats, Gallery, Hits, Id, Metadata, Ranking, Where
 
 Images: TypeAlias = "ImageSource | Iterable[ImageSource]"
@@ -257,10 +257,9 @@ class Retriever:
             if self._closed:
                 raise GalleryError("this Retriever is closed; make another one")
             if self._store is None:
-                engine = " ".join(str(self.session.report.get(k)) for k in ("engine", "device", "precision"))
                 folder = tempfile.mkdtemp(prefix="labrador-") if self._place is None else None
                 place = Path(folder) / "gallery" if folder else self._place
-                store = open_gallery(place or "", self.bundle.space, engine=engine)
+                store = open_gallery(place or "", self.bundle.space, engine=label(self.session))
                 self._discard = weakref.finalize(self, _close, store, folder)
                 self._store = store
             return self._store

@@ -115,8 +115,8 @@ class Args:
     json: Path | None = None  # where to write the figures
 
 
-def run(args: Args) -> tuple[dict[str, Any], Metrics]:
-    """Evaluate as asked; returns the report (plain data) and the metrics per query."""
+def run(args: Args) -> tuple[dict[str, Any], Metrics, dict[str, tuple[float, float]]]:
+    """Evaluate as asked; returns the report (plain data), the metrics per query and their intervals."""
     if (args.checkpoint is None) == (args.bundle is None):
         raise InputError("evaluate: give exactly one of --checkpoint CKPT and --bundle BUNDLE")
     split = datasets.load(args.data, args.root, args.part, args.task)
@@ -124,6 +124,7 @@ def run(args: Args) -> tuple[dict[str, Any], Metrics]:
     encoder, top_tokens = _open(args)
     queries, gallery = encode_split(encoder, split)
     metrics = judge(split, queries, gallery, top_tokens)
+    intervals = bootstrap(metrics)
     notes = [*split.notes]
     if args.task == "composed" and not has_role(encoder, "query.composed"):
         notes.append("this model has no composer: a query is unit(image + text)")
@@ -134,11 +135,11 @@ def run(args: Args) -> tuple[dict[str, Any], Metrics]:
         "task": args.task,
         "match": split.match,
         "gallery": len(split.gallery),
-        **metrics.to_json(bootstrap(metrics)),
+        **metrics.to_json(intervals),
         "seconds": round(time.monotonic() - began, 2),
         "notes": notes,
     }
-    return report, metrics
+    return report, metrics, intervals
 
 
 def _open(args: Args) -> tuple[Encoder, int]:
@@ -159,9 +160,9 @@ def main(args: Args) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    report, metrics = run(args)
+    report, metrics, intervals = run(args)
     table = Table("metric", "%", "95 % interval", title=f"{report['data']}, {report['task']} → image")
-    for row in metrics.table(bootstrap(metrics)):
+    for row in metrics.table(intervals):
         table.add_row(*row)
     console = Console()
     console.print(table)

@@ -30,3 +30,8 @@ def open_session(bundle: Bundle, device: str = "auto", strict: bool = False, eng
         raise InputError(f"engine: got {engine!r}; allowed are {', '.join(map(repr, SESSIONS))}")
     module, _, name = SESSIONS[engine].partition(":")
     return cast("Session", getattr(importlib.import_module(module), name)(bundle, device, strict))
+
+
+def label(session: Session) -> str:
+    """What a gallery keeps beside each vector of who made it, such as ``onnxruntime cpu fp32``."""
+    return " ".join(str(session.report.get(key)) for key in ("engine", "device", "precision"))

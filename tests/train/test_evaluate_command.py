@@ -73,8 +73,8 @@ def test_prints_a_table_and_writes_json(
 def test_a_composed_query_without_a_composer_says_how_it_was_made(
     asked: list[tuple[str, str]], tiny_bundle: Path, three_graph_bundle: Path, tmp_path: Path
 ) -> None:
-    plain, _ = run(Args(root=tmp_path, bundle=tiny_bundle, task="composed"))
-    composer, _ = run(Args(root=tmp_path, bundle=three_graph_bundle, task="composed"))
+    plain, *_ = run(Args(root=tmp_path, bundle=tiny_bundle, task="composed"))
+    composer, *_ = run(Args(root=tmp_path, bundle=three_graph_bundle, task="composed"))
     assert [any("unit(image + text)" in note for note in r["notes"]) for r in (plain, composer)] == [
         True,
         False,
@@ -99,7 +99,7 @@ def test_a_checkpoint_goes_the_same_way(
 
     monkeypatch.setattr(train.checkpoint, "load", load)
     monkeypatch.setattr(evaluate, "ModuleEncoder", lambda module, device: engine)
-    report, metrics = run(Args(root=tmp_path, checkpoint=tmp_path / "ckpt.pt"))
+    report, metrics, _ = run(Args(root=tmp_path, checkpoint=tmp_path / "ckpt.pt"))
     assert opened == [tmp_path / "ckpt.pt"]
     assert (report["rank1"], len(metrics), report["model"]) == (100, 3, str(tmp_path / "ckpt.pt"))
 

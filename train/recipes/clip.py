@@ -216,9 +216,9 @@ def train(cfg: Config) -> dict[str, Any]:
                 accelerator.backward(loss)
                 norm = accelerator.clip_grad_norm_(trainee.parameters(), cfg.clip_norm)
                 optimizer.step()
-                if not math.isfinite(loss.item()):
-                    raise LabradorError(f"the loss is {loss.item()} at step {step}; lower --lr")
                 values = {"loss": loss.item(), **{name: part.item() for name, part in parts.items()}}
+                if not math.isfinite(values["loss"]):
+                    raise LabradorError(f"the loss is {values['loss']} at step {step}; lower --lr")
                 values |= {"norm": float(norm), "lr": optimizer.param_groups[0]["lr"]}
                 values |= {"temperature": inner.temperature.item(), "seconds": time.perf_counter() - began}
                 log.write("step", step + 1, epoch=epoch, **values)
