@@ -12,7 +12,7 @@ constexpr std::size_t WORTH_A_THREAD = std::size_t(1) << 21; // multiply-adds: s
 constexpr std::size_t CHUNK_ROWS = 4096;                     // what a thread takes at a time
 constexpr std::size_t QUERY_BYTES = std::size_t(1) << 19;    // codes of the queries that share a reading: half of L2
 constexpr std::size_t SPARSE = 16; // of fewer eligible items than one in so many, rows are cheaper than panels
-constexpr std::size_t CROWDED = 8; // of more survivors than one in so many, full scores are cheaper than screening
+constexpr std::size_t MANY_HITS = 8; // of more hits than one item in so many, there is nothing to screen out
 
 // The queries copied so that each begins a cache line: a vector load that straddles two takes twice as
 // long, and every query is loaded once per gallery row. One more line between queries keeps those of
@@ -65,7 +65,6 @@ class Worker {
         first_query_ = first_query;
         least_ = least;
         contests.resize(std::max(contests.size(), end_query - first_query));
-        started_ = false;
         queries_.clear();
         for (std::size_t q = first_query; q < end_query; ++q) {
             contests[q - first_query].start(k, filter.above, coded && coded->can_be_screened(q));
@@ -82,9 +81,9 @@ class Worker {
         by_codes_.clear();
         in_full_.clear();
         for (const std::size_t query : queries_) {
-            std::size_t &left = contests[query - first_query_].chunks_in_full;
+            std::size_t &left = contests[query - first_query_].items_in_full;
             (left ? in_full_ : by_codes_).push_back(query);
-            if (left) --left;
+            left -= std::min(left, chunk.end - chunk.begin);
         }
         const std::size_t capacity = k_ + std::max(k_, CANDIDATES);
         if (!by_codes_.empty())
@@ -94,10 +93,7 @@ class Worker {
                 if (contest.candidates.size() > capacity / 8) settle(query);
             });
         if (!in_full_.empty()) full_.range(part, chunk.begin, chunk.end, in_full_);
-        for (const std::size_t query : by_codes_) // the first chunk has no threshold to begin with
-            if (started_ && contests[query - first_query_].passed * CROWDED > chunk.end - chunk.begin)
-                contests[query - first_query_].chunks_in_full = RETRY;
-        started_ = true;
+        for (const std::size_t query : by_codes_) contests[query - first_query_].judge(chunk.end - chunk.begin);
     }
 
     // Takes over what other threads found for a query, and leaves the k best hits, best first.
@@ -116,7 +112,6 @@ class Worker {
 
   private:
     static constexpr std::size_t CANDIDATES = 128;
-    static constexpr std::size_t RETRY = 16; // chunks
 
     void settle(std::size_t query) {
         rescorer_.settle(query, contests[query - first_query_], least_[query - first_query_]);
@@ -139,7 +134,6 @@ class Worker {
     const Gallery *gallery_ = nullptr;
     SharedLeast *least_ = nullptr;
     std::size_t k_ = 0, first_query_ = 0;
-    bool started_ = false;
     FullScan full_;
     ScreenedScan screened_;
     Rescorer rescorer_;
@@ -166,8 +160,7 @@ void topk(const Queries &given, const Gallery &gallery, const Filter &filter, st
     std::size_t m = 0;
     for (const Chunk &chunk : chunks) m += chunk.end - chunk.begin;
 
-    // When a good part of all items are hits, there is nothing to screen out.
-    const bool screen = any_codes(gallery) && k * CROWDED < m;
+    const bool screen = any_codes(gallery) && k * MANY_HITS < m;
     CodedQueries coded;
     if (screen) coded.start(queries, level.query_limit);
     const std::size_t group = std::max<std::size_t>(48, QUERY_BYTES / code_depth(queries.d) / 48 * 48);
