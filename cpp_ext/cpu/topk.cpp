@@ -3,6 +3,7 @@
 #include "full_scan.h"
 #include "rescore.h"
 #include "screened_scan.h"
+#include "spare.h"
 #include "workers.h"
 
 namespace labrador {
@@ -19,7 +20,7 @@ constexpr std::size_t MANY_HITS = 8; // of more hits than one item in so many, t
 // a power-of-two length out of each other's cache sets.
 class AlignedQueries {
   public:
-    explicit AlignedQueries(const Queries &from) {
+    void start(const Queries &from) {
         const std::size_t line = 64 / sizeof(float), stride = (from.d + line - 1) / line * line + line;
         storage_.resize(from.n * stride + line);
         const std::size_t past = reinterpret_cast<std::uintptr_t>(storage_.data()) % 64 / sizeof(float);
@@ -30,7 +31,7 @@ class AlignedQueries {
         queries = {first, from.n, from.d, static_cast<std::ptrdiff_t>(stride)};
     }
 
-    Queries queries;
+    Queries queries{};
 
   private:
     std::vector<float> storage_;
@@ -40,13 +41,12 @@ struct Chunk {
     std::size_t part, begin, end;
 };
 
-std::vector<Chunk> chunks_of(const Gallery &gallery) {
+void list_chunks(const Gallery &gallery, std::vector<Chunk> &chunks) {
     const std::size_t items = std::max<std::size_t>(1, CHUNK_ROWS / gallery.t / WORD) * WORD;
-    std::vector<Chunk> chunks;
+    chunks.clear();
     for (std::size_t part = 0; part < gallery.count; ++part)
         for (std::size_t begin = 0; begin < gallery.parts[part].m; begin += items)
             chunks.push_back({part, begin, std::min(gallery.parts[part].m, begin + items)});
-    return chunks;
 }
 
 bool any_codes(const Gallery &gallery) {
@@ -149,27 +149,40 @@ void write_hits(const std::vector<Hit> &hits, std::size_t k, std::int64_t *label
     }
 }
 
+// Everything a call needs besides its arguments and results.
+struct Scratch {
+    AlignedQueries aligned;
+    CodedQueries coded;
+    std::vector<Chunk> chunks;
+    std::vector<Worker> workers;
+    std::vector<SharedLeast> least;
+};
+
 } // namespace
 
 void topk(const Queries &given, const Gallery &gallery, const Filter &filter, std::size_t k, std::size_t threads,
           const Level &level, std::int64_t *labels, float *scores) {
     if (given.n == 0) return;
-    const AlignedQueries aligned(given);
-    const Queries &queries = aligned.queries;
-    const std::vector<Chunk> chunks = chunks_of(gallery);
+    const Spare<Scratch> scratch; // of an earlier call: once it has grown, nothing is allocated
+    scratch->aligned.start(given);
+    const Queries &queries = scratch->aligned.queries;
+    std::vector<Chunk> &chunks = scratch->chunks;
+    list_chunks(gallery, chunks);
     std::size_t m = 0;
     for (const Chunk &chunk : chunks) m += chunk.end - chunk.begin;
 
     const bool screen = any_codes(gallery) && k * MANY_HITS < m;
-    CodedQueries coded;
+    CodedQueries &coded = scratch->coded;
     if (screen) coded.start(queries, level.query_limit);
     const std::size_t group = std::max<std::size_t>(48, QUERY_BYTES / code_depth(queries.d) / 48 * 48);
 
     threads = std::min(threads, queries.n * m * gallery.t * gallery.d / WORTH_A_THREAD + 1);
     // With fewer chunks than threads, each thread takes queries and sees all items.
     const bool share_queries = chunks.size() < threads;
-    std::vector<Worker> workers(threads);
-    std::vector<SharedLeast> least(queries.n, SharedLeast(filter.above));
+    std::vector<Worker> &workers = scratch->workers;
+    if (workers.size() < threads) workers.resize(threads);
+    std::vector<SharedLeast> &least = scratch->least;
+    least.assign(queries.n, SharedLeast(filter.above));
 
     if (share_queries) {
         const std::size_t slice = std::min(group, (queries.n + threads - 1) / threads);
@@ -193,9 +206,9 @@ void topk(const Queries &given, const Gallery &gallery, const Filter &filter, st
     // is total, so the k best don't depend on who scanned what.
     for (std::size_t first = 0; first < queries.n; first += group) {
         const std::size_t end = std::min(queries.n, first + group);
-        for (Worker &worker : workers)
-            worker.start(queries, screen ? &coded : nullptr, gallery, filter, level, k, first, end,
-                         least.data() + first);
+        for (std::size_t number = 0; number < threads; ++number)
+            workers[number].start(queries, screen ? &coded : nullptr, gallery, filter, level, k, first, end,
+                                  least.data() + first);
         std::atomic<std::size_t> next_chunk{0}, next_query{first};
         run_workers(threads, [&](std::size_t number) {
             for (std::size_t chunk; (chunk = next_chunk.fetch_add(1)) < chunks.size();)
