@@ -33,6 +33,7 @@ def dot_cases(random: np.random.Generator) -> Iterator[Case]:
         scale = np.float32(10) ** random.integers(-44, 19, (40, d)).astype(np.float32)
         values = real(40, d) * scale
         yield case(values[:7], np.concatenate([values, -values]))
+        values = values.copy()
         values[:, random.integers(0, d)] = 3e38
         yield case(values[:7], values[7:])
     damaged = real(20, 45)
