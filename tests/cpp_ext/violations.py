@@ -61,9 +61,8 @@ def main() -> int:
         if bad:
             print(f"{bad} violations: {kind} at level {level}")
         pairs, wrong, turn = pairs + more, wrong + bad, turn + 1
-    print(
-        f"{pairs:,} pairs, {len(KINDS)} kinds of gallery, levels {', '.join(cpp_ext.LEVELS)}: {wrong} violations"
-    )
+    levels = ", ".join(cpp_ext.LEVELS)
+    print(f"{pairs:,} pairs, {len(KINDS)} kinds of gallery, levels {levels}: {wrong} violations")
     return 1 if wrong else 0
 
 
