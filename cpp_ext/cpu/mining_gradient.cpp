@@ -56,13 +56,26 @@ Terms sort_terms(const ScoreGradients &own, std::size_t n, const ScoreGradients 
     return terms;
 }
 
-void sum_row(const Term *first, const Term *last, const Batch &sources, std::size_t d, float *__restrict sum) {
-    std::fill(sum, sum + d, 0.0f);
-    for (; first != last; ++first) {
-        const float *__restrict row = sources.data + static_cast<std::ptrdiff_t>(first->source) * sources.stride;
-        const float weight = first->weight;
-        for (std::size_t e = 0; e < d; ++e) sum[e] += weight * row[e];
+// sum += the K terms, one after another: several rows are under way from memory at once.
+template <int K> void add_rows(const Term *term, const Batch &sources, std::size_t d, float *__restrict sum) {
+    const float *row[K];
+    for (int k = 0; k < K; ++k)
+        row[k] = sources.data + static_cast<std::ptrdiff_t>(term[k].source) * sources.stride;
+    for (std::size_t e = 0; e < d; ++e) {
+        float total = sum[e];
+        for (int k = 0; k < K; ++k) total += term[k].weight * row[k][e];
+        sum[e] = total;
     }
+}
+
+void sum_row(const Term *first, const Term *last, const Batch &sources, std::size_t d, float *sum) {
+    std::fill(sum, sum + d, 0.0f);
+    for (; last - first >= 4; first += 4) add_rows<4>(first, sources, d, sum);
+    if (last - first >= 2) {
+        add_rows<2>(first, sources, d, sum);
+        first += 2;
+    }
+    if (first != last) add_rows<1>(first, sources, d, sum);
 }
 
 void sum_terms(const Terms &terms, std::size_t n, const Batch &sources, std::size_t d, std::size_t threads,
