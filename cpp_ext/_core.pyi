@@ -24,3 +24,29 @@ def score_pairs(
     level: str,
     scores: npt.NDArray[np.float32],
 ) -> None: ...
+def hard_triplets(
+    anchors: npt.NDArray[np.float32],
+    others: npt.NDArray[np.float32],
+    anchor_ids: npt.NDArray[np.int64],
+    other_ids: npt.NDArray[np.int64],
+    paired: bool,
+    semi_hard: bool,
+    exclude_self: bool,
+    threads: int,
+    level: str,
+    positive: npt.NDArray[np.int64],
+    positive_score: npt.NDArray[np.float32],
+    negative: npt.NDArray[np.int64],
+    negative_score: npt.NDArray[np.float32],
+) -> None: ...
+def hard_triplets_gradient(
+    anchors: npt.NDArray[np.float32],
+    others: npt.NDArray[np.float32],
+    threads: int,
+    positive: npt.NDArray[np.int64],
+    positive_score: npt.NDArray[np.float32],
+    negative: npt.NDArray[np.int64],
+    negative_score: npt.NDArray[np.float32],
+    d_anchors: npt.NDArray[np.float32],
+    d_others: npt.NDArray[np.float32],
+) -> None: ...
