@@ -98,7 +98,7 @@ def _specified(
     masks = [_booleans(part, len(queries)) for part in parts]
     for part, seen in zip(parts, masks, strict=True):
         if part.read is not None:
-            part.read |= np.packbits(seen.any(axis=0), bitorder="little")
+            np.bitwise_or(part.read, np.packbits(seen.any(axis=0), bitorder="little"), out=part.read)
     names = np.arange(len(items))
     if parts[0].labels is not None:
         names = np.concatenate([part.labels for part in parts if part.labels is not None])

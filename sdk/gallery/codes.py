@@ -85,9 +85,7 @@ class CodesLayout:
         return -(-rows // PANEL_ROWS) if tokens == 1 else rows * -(-tokens // PANEL_ROWS)
 
     def rows_of(self, block: int) -> slice:
-        return slice(
-            block * self.block_rows, min(self.segment.segment_rows, (block + 1) * self.block_rows)
-        )
+        return slice(block * self.block_rows, min(self.segment.segment_rows, (block + 1) * self.block_rows))
 
     def panels_of(self, rows: slice) -> slice:
         return slice(self.panels(rows.start), self.panels(rows.stop))

@@ -117,9 +117,9 @@ class Screen:
         """Of rows that were read (bits, from ``rows.start`` on), those not yet compared."""
         new = read & ~self._same[rows.start // 8 : rows.start // 8 + len(read)]
         at = np.flatnonzero(new)
-        each = np.unpackbits(new[at], bitorder="little").reshape(-1, 8)
-        byte, bit = np.nonzero(each)
-        return rows.start + 8 * at[byte] + bit
+        byte, bit = np.nonzero(np.unpackbits(new[at], bitorder="little").reshape(-1, 8))
+        unseen: npt.NDArray[np.int64] = rows.start + 8 * at[byte] + bit
+        return unseen
 
     def differing(self, rows: Sequence[int]) -> int | None:
         """The first of these rows whose vector isn't the one that was coded."""
