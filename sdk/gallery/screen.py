@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import threading
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,13 +96,12 @@ class Screen:
                 self._pieces = None
             self._set_ready(slice(block, block + 1))
 
-    def distrust(self, row: int) -> None:
-        """Use nothing more of the file's block that codes this row: its vector is sound and differs."""
+    def distrust(self) -> None:
+        """Use nothing more of the file: it was coded from other vectors than these."""
         with self.lock:
-            at = row // self._layout.block_rows
-            rows, size = self._layout.rows_of(at), self._mapped.layout.block_rows
-            self._failed[at], self._pieces, self._whole = True, None, False
-            self._ready[rows.start // size : -(-rows.stop // size)] = False
+            self._failed[:], self._pieces = True, None
+            self._ready[:] = [block in self._made for block in range(len(self._ready))]
+            self._whole = bool(self._ready.all())
 
     def pieces(self) -> list[Piece]:
         """In order, all rows that are ready; rows of other blocks may lie between them."""
@@ -121,15 +119,13 @@ class Screen:
         unseen: npt.NDArray[np.int64] = rows.start + 8 * at[byte] + bit
         return unseen
 
-    def differing(self, rows: Sequence[int]) -> int | None:
+    def differing(self, rows: npt.NDArray[np.int64]) -> int | None:
         """The first of these rows whose vector isn't the one that was coded."""
         assert self._file is not None
-        size, items = self._mapped.layout.row_bytes, self._file.items
-        data = self._mapped.vectors.data.cast("B")
-        for row in rows:
-            if zlib.crc32(data[row * size : (row + 1) * size]) != items[row]:
-                return row
-        return None
+        size, data = self._mapped.layout.row_bytes, self._mapped.vectors.data.cast("B")
+        found = [zlib.crc32(data[at : at + size]) for at in (rows * size).tolist()]
+        bad = np.flatnonzero(np.array(found, np.uint32) != self._file.items[rows])
+        return int(rows[bad[0]]) if len(bad) else None
 
     def settle(self, rows: npt.NDArray[np.int64]) -> None:
         """These rows' vectors are sound and need no other look."""

@@ -23,8 +23,6 @@ from .screen import Screen
 from .segments import Bits, Places
 from .snapshot import Segment, Snapshot, each, verify
 
-_DENSE = 8  # of more rows read than one in so many, whole blocks are checked: that runs on all processors
-
 
 @dataclass(frozen=True)
 class Reading:
@@ -118,16 +116,15 @@ def _scan(
 
 
 def _compare(connection: sqlite3.Connection, snapshot: Snapshot, readings: list[Reading]) -> bool:
-    """Whether the vectors that were read are those that were coded; False: search again, without the codes
-    that turned out to be of others."""
+    """Whether the vectors that were read are those that were coded; False: search again, without a codes
+    file that turned out to be of others."""
     for reading in readings:
         segment, screen = reading.segment, reading.screen
         rows = screen.unseen(reading.rows, reading.read)
-        if len(rows) * _DENSE > reading.rows.stop - reading.rows.start:
-            verify(connection, snapshot, [(segment, _bits(segment, rows))], ("vectors",))
-        elif (row := screen.differing(rows.tolist())) is not None:
+        row = screen.differing(rows)
+        if row is not None:
             verify(connection, snapshot, [(segment, _bits(segment, np.array([row])))], ("vectors",))
-            screen.distrust(row)
+            screen.distrust()
             return False
         screen.settle(rows)
     return True
