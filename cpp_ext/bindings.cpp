@@ -1,4 +1,5 @@
 // Arguments to pointers, GIL released, call. Checks are cpp_ext's (Python); this module is private.
+#include "bindings.h"
 #include "kernels.h"
 
 #include <pybind11/numpy.h>
@@ -92,4 +93,5 @@ PYBIND11_MODULE(_core, module) {
     module.def("score_pairs", score_pairs, py::arg("queries").noconvert(), py::arg("gallery").noconvert(),
                py::arg("query_index").noconvert(), py::arg("gallery_index").noconvert(), py::arg("top_tokens"),
                py::arg("level"), py::arg("scores").noconvert());
+    define_floors(module);
 }
