@@ -2,13 +2,9 @@
 #include "bindings.h"
 #include "floors.h"
 
-#include <pybind11/numpy.h>
-
 #include <stdexcept>
 #include <string>
 #include <utility>
-
-namespace py = pybind11;
 
 namespace {
 

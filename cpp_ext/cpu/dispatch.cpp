@@ -27,9 +27,9 @@ bool has_avx2() {
 
 const Level *levels(std::size_t *count) {
     static const Level table[] = {
-        {"serial", dot_tile_serial, true},
+        {"serial", dot_tile_serial, screen_tile_serial, widen_half_serial, 127, true},
 #ifdef LABRADOR_AVX2
-        {"avx2", dot_tile_avx2, has_avx2()},
+        {"avx2", dot_tile_avx2, screen_tile_serial, widen_half_serial, 127, has_avx2()},
 #endif
     };
     *count = sizeof(table) / sizeof(table[0]);
