@@ -30,9 +30,14 @@ class Oracle:
 
 
 def oracle(
-    queries: Floats, gallery: Floats, k: int, *, mask: npt.NDArray[np.bool_] | None = None, top_tokens: int = 1
+    queries: Floats,
+    gallery: Floats,
+    k: int,
+    *,
+    mask: npt.NDArray[np.bool_] | None = None,
+    top_tokens: int = 1,
 ) -> Oracle:
-    """Every query by the unscreened scan of the level in use, and as many as there is time for by the serial level.
+    """Every query by the unscreened scan of the level in use, as many as there is time for by the serial level.
 
     gallery: (m, d) or (m, t, d).
     """
@@ -55,8 +60,8 @@ def same_bits(name: str, found: Found, meant: Found) -> str | None:
         return None
     q, place = wrong[0]
     return (
-        f"{name}: {len(wrong)} hits differ from the serial level's, the first for query {q} at place {place}: row "
-        f"{found[0][q, place]} with {found[1][q, place]!r} instead of row {meant[0][q, place]} with "
+        f"{name}: {len(wrong)} hits differ from the serial level's, the first for query {q} at place {place}: "
+        f"row {found[0][q, place]} with {found[1][q, place]!r} instead of row {meant[0][q, place]} with "
         f"{meant[1][q, place]!r}"
     )
 
@@ -66,8 +71,8 @@ def near_ties(
 ) -> str | None:
     """None, or a query for which ``indices`` (n, k) holds a row that rounding can't excuse.
 
-    Sums of d products in any order are within d·2^-24·‖q‖·‖x‖ of the true one; two rows are compared, and a peer
-    that rotates its vectors first rounds as often again, which makes four of these.
+    Sums of d products in any order are within d·2^-24·‖q‖·‖x‖ of the true one; two rows are compared, and a
+    peer that rotates its vectors first rounds as often again, which makes four of these.
     """
     d = queries.shape[1]
     lengths = np.linalg.norm(queries, axis=1) * max(
@@ -78,10 +83,14 @@ def near_ties(
         others = np.setdiff1d(row, meant[0][q])
         if len(np.unique(row)) != len(row) or (others < 0).any():
             return f"{name}: query {q} has rows {row.tolist()}: one twice, or none where there is one"
-        scores = cpp_ext.score_pairs(queries[q : q + 1], gallery, np.zeros(len(others), int), others, top_tokens)
+        scores = cpp_ext.score_pairs(
+            queries[q : q + 1], gallery, np.zeros(len(others), int), others, top_tokens
+        )
         least = meant[1][q, -1] - 4 * d * 2.0**-24 * lengths[q]
         if len(scores) and scores.min() < least:
-            return f"{name}: query {q} has row {others[scores.argmin()]} with {scores.min()!r}, below {least!r}"
+            return (
+                f"{name}: query {q} has row {others[scores.argmin()]} with {scores.min()!r}, below {least!r}"
+            )
     return None
 
 

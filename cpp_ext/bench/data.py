@@ -91,13 +91,15 @@ def read(path: Path, n: int, seed: int = 0) -> Vectors:
     """The rows of a .npy file (m + n, d) of floats; ``n`` of them, drawn by chance, become the queries.
 
     Raises:
-        ValueError: another shape or dtype, NaN or infinity, or so few rows that queries would be half of them.
+        ValueError: another shape or dtype, NaN or infinity, or fewer than 2n rows.
     """
     array: npt.NDArray[Any] = np.load(path, allow_pickle=False)
     if array.ndim != 2 or array.dtype.kind != "f":
         raise ValueError(f"embeddings: {path} holds {array.dtype} {array.shape}; (m, d) of floats is wanted")
     if len(array) < 2 * n:
-        raise ValueError(f"embeddings: {path} holds {len(array)} rows; {n} become queries, so give at least {2 * n}")
+        raise ValueError(
+            f"embeddings: {path} holds {len(array)} rows; {n} become queries, so give at least {2 * n}"
+        )
     if not np.isfinite(array).all():
         raise ValueError(f"embeddings: {path} holds NaN or infinity")
     asked = np.zeros(len(array), np.bool_)

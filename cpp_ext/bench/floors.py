@@ -1,7 +1,8 @@
 """What this machine can do at most: streaming reads, and multiply-adds in registers.
 
-Read: the best of every level's loads, with and without fetching ahead, over a buffer of huge pages more than four
-times the last cache. Multiply-adds: chains of one instruction on registers, twelve or sixteen at once, per level.
+Read: the best of every level's loads, with and without fetching ahead, over a buffer of huge pages that is
+more than four times the last cache. Multiply-adds: chains of one instruction on registers, twelve or sixteen
+at once, per level.
 """
 
 from __future__ import annotations
@@ -67,7 +68,9 @@ def measure(threads: Sequence[int], seconds: float = 0.02, size: int | None = No
         raise RuntimeError("the floors are loops of the compiled module, which isn't there; install Labrador")
     data = huge(size if size is not None else max(LEAST, 5 * last_cache()))
     read = {
-        count: max(best(level, "read", data, ahead, count, seconds, tries) for level in LEVELS for ahead in AHEAD)
+        count: max(
+            best(level, "read", data, ahead, count, seconds, tries) for level in LEVELS for ahead in AHEAD
+        )
         for count in threads
     }
     rates: dict[str, dict[str, dict[int, float]]] = {}

@@ -17,7 +17,8 @@ from cpp_ext.bench.floors import last_cache, processors
 def describe(packages: Sequence[str]) -> dict[str, str]:
     """Machine, system, level in use, versions and date; ``packages`` by their names in the package index."""
     facts = {
-        "machine": f"{_cpu()}, {processors()} of {os.cpu_count()} processors, last cache {last_cache() >> 20} MiB",
+        "machine": _cpu(),
+        "processors": f"{processors()} of {os.cpu_count()}, last cache {last_cache() >> 20} MiB",
         "memory": f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.0f} GiB",
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "level": cpp_ext.level(),

@@ -43,7 +43,7 @@ def require() -> None:
     missing = [package for module, package in PACKAGES.items() if importlib.util.find_spec(module) is None]
     if missing:
         raise MissingPeersError(
-            f"--peers compares with packages that aren't installed: {', '.join(missing)}. In a checkout type\n"
+            f"--peers needs packages that aren't installed: {', '.join(missing)}. In a checkout type\n"
             '    pip install -c constraints.txt --no-build-isolation -e ".[bench]"'
         )
 
@@ -62,28 +62,39 @@ class Peer:
         return Way(partial(self.search, queries, k), self.around)
 
 
+@contextmanager
+def torch_limited(count: int) -> Iterator[None]:
+    """torch on so many threads."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 class Threads:
     """Sets every thread pool of this process; made once, because finding the pools takes milliseconds."""
 
     def __init__(self) -> None:
         import faiss
         import threadpoolctl
-        import torch
+        import torch  # noqa: F401  (its pools are found too)
 
-        self._faiss, self._torch = faiss, torch
+        self._faiss = faiss
         self._pools = threadpoolctl.ThreadpoolController()
 
     @contextmanager
     def limited(self, count: int) -> Iterator[None]:
-        before = self._faiss.omp_get_max_threads(), self._torch.get_num_threads()
-        with self._pools.limit(limits=count):
+        before = self._faiss.omp_get_max_threads()
+        with self._pools.limit(limits=count), torch_limited(count):
             self._faiss.omp_set_num_threads(count)
-            self._torch.set_num_threads(count)
             try:
                 yield
             finally:
-                self._faiss.omp_set_num_threads(before[0])
-                self._torch.set_num_threads(before[1])
+                self._faiss.omp_set_num_threads(before)
 
 
 class SearchPeers:
@@ -92,7 +103,6 @@ class SearchPeers:
     def __init__(self, rows: Floats, threads: int) -> None:
         import faiss
 
-        require()
         d = rows.shape[1]
         self._rows, self._all, self._threads = rows, threads, Threads()
         with self._threads.limited(threads):
@@ -123,7 +133,10 @@ class SearchPeers:
                 flat = partial(_faiss, self._flat, 1)
                 found.append(Peer(_named("FAISS, BLAS forced", count), ("FAISS best",), True, flat, limited))
         limited = partial(self._threads.limited, threads)
-        for name, index, exact in (("FAISS SQ8", self._coded, False), ("FAISS Panorama", self._panorama, True)):
+        for name, index, exact in (
+            ("FAISS SQ8", self._coded, False),
+            ("FAISS Panorama", self._panorama, True),
+        ):
             if index is not None:
                 search = partial(_faiss, index, default)
                 found.append(Peer(_named(name, threads), (name,), exact, search, limited))

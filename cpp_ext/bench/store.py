@@ -1,7 +1,7 @@
 """Something that stores vectors, searches them with these kernels, and wants its own cost known.
 
-cpp_ext is a leaf: it can't name the galleries that stand on it. A package names one itself, as an entry point of
-the group ``labrador.searches``; what it points to is called as a ``Factory``.
+cpp_ext is a leaf: it can't name the galleries that stand on it. A package names one itself, as an entry
+point of the group ``labrador.searches``; what it points to is called as a ``Factory``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Store(Protocol):
         """Such as seconds of filling and milliseconds of opening, by name and unit."""
 
     def search(self, queries: Floats, k: int, mark: str | None) -> Any:
-        """One search as a user makes it, on every processor the calling thread may use; only rows with ``mark``."""
+        """A search as a user makes it, on every processor this thread may use; only rows with ``mark``."""
 
     def found(self, result: Any) -> tuple[npt.NDArray[np.int64], Floats]:
         """What ``search`` returned as row numbers (n, k), -1 where there is none, and scores (n, k)."""

@@ -41,7 +41,7 @@ class Way:
 
 
 def paired(ways: Mapping[str, Way], repetitions: int) -> tuple[dict[str, Runs], dict[str, Any]]:
-    """Each way's times and the result of its first run, which warms up and counts only if it's the only one."""
+    """Each way's times, and the result of its first run, which warms up: it counts if it's the only one."""
     first: dict[str, float] = {}
     results: dict[str, Any] = {}
     for name, way in ways.items():
@@ -85,8 +85,8 @@ def quiet(limit: float = 2.0) -> None:
         if time.process_time() - used < 0.1 * (time.monotonic() - began):
             return
     raise RuntimeError(
-        f"a thread of this process has been computing for {limit} s with nothing to do, which would slow what is "
-        "timed next; unset OMP_WAIT_POLICY, GOMP_SPINCOUNT and KMP_BLOCKTIME"
+        f"a thread of this process has been computing for {limit} s with nothing to do, which would slow what "
+        "is timed next; unset OMP_WAIT_POLICY, GOMP_SPINCOUNT and KMP_BLOCKTIME"
     )
 
 
