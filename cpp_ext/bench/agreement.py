@@ -37,7 +37,7 @@ def oracle(
     mask: npt.NDArray[np.bool_] | None = None,
     top_tokens: int = 1,
 ) -> Oracle:
-    """Every query by the unscreened scan of the level in use, as many as there is time for by the serial level.
+    """Every query by the unscreened scan of the level in use; as many as there is time for by serial.
 
     gallery: (m, d) or (m, t, d).
     """
@@ -60,7 +60,7 @@ def same_bits(name: str, found: Found, meant: Found) -> str | None:
         return None
     q, place = wrong[0]
     return (
-        f"{name}: {len(wrong)} hits differ from the serial level's, the first for query {q} at place {place}: "
+        f"{name}: {len(wrong)} hits differ from the serial level's, the first for query {q}, place {place}: "
         f"row {found[0][q, place]} with {found[1][q, place]!r} instead of row {meant[0][q, place]} with "
         f"{meant[1][q, place]!r}"
     )

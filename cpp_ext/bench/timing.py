@@ -85,8 +85,8 @@ def quiet(limit: float = 2.0) -> None:
         if time.process_time() - used < 0.1 * (time.monotonic() - began):
             return
     raise RuntimeError(
-        f"a thread of this process has been computing for {limit} s with nothing to do, which would slow what "
-        "is timed next; unset OMP_WAIT_POLICY, GOMP_SPINCOUNT and KMP_BLOCKTIME"
+        f"a thread of this process has been computing for {limit} s with nothing to do, which would slow "
+        "what is timed next; unset OMP_WAIT_POLICY, GOMP_SPINCOUNT and KMP_BLOCKTIME"
     )
 
 
