@@ -65,6 +65,7 @@ class Worker {
         first_query_ = first_query;
         least_ = least;
         contests.resize(std::max(contests.size(), end_query - first_query));
+        started_ = false;
         queries_.clear();
         for (std::size_t q = first_query; q < end_query; ++q) {
             contests[q - first_query].start(k, filter.above, coded && coded->can_be_screened(q));
@@ -72,7 +73,7 @@ class Worker {
         }
         full_.start(queries, gallery, filter, level, first_query, contests.data(), least);
         rescorer_.start(queries, gallery, level, k);
-        if (coded) screened_.start(queries, *coded, gallery, filter, level, first_query, contests.data(), least);
+        if (coded) screened_.start(queries, *coded, gallery, filter, level, first_query, end_query, contests.data(), least);
     }
 
     void scan(const Chunk &chunk) {
@@ -80,20 +81,23 @@ class Worker {
         if (!part.codes || few_eligible(part, chunk)) return full_.range(part, chunk.begin, chunk.end, queries_);
         by_codes_.clear();
         in_full_.clear();
-        for (const std::size_t query : queries_)
-            (contests[query - first_query_].screened ? by_codes_ : in_full_).push_back(query);
+        for (const std::size_t query : queries_) {
+            std::size_t &left = contests[query - first_query_].chunks_in_full;
+            (left ? in_full_ : by_codes_).push_back(query);
+            if (left) --left;
+        }
         const std::size_t capacity = k_ + std::max(k_, CANDIDATES);
         if (!by_codes_.empty())
             screened_.range(chunk.part, chunk.begin, chunk.end, by_codes_, capacity, [&](std::size_t query) {
                 Contest &contest = contests[query - first_query_];
                 contest.prune(k_, least_[query - first_query_], scratch_);
-                if (contest.candidates.size() > capacity / 2) settle(query);
+                if (contest.candidates.size() > capacity / 8) settle(query);
             });
         if (!in_full_.empty()) full_.range(part, chunk.begin, chunk.end, in_full_);
-        for (const std::size_t query : by_codes_) {
-            Contest &contest = contests[query - first_query_];
-            contest.screened = contest.seen < CHUNK_ROWS || contest.passed * CROWDED < contest.seen;
-        }
+        for (const std::size_t query : by_codes_) // the first chunk has no threshold to begin with
+            if (started_ && contests[query - first_query_].passed * CROWDED > chunk.end - chunk.begin)
+                contests[query - first_query_].chunks_in_full = RETRY;
+        started_ = true;
     }
 
     // Takes over what other threads found for a query, and leaves the k best hits, best first.
@@ -111,7 +115,8 @@ class Worker {
     std::vector<Contest> contests;
 
   private:
-    static constexpr std::size_t CANDIDATES = 512;
+    static constexpr std::size_t CANDIDATES = 128;
+    static constexpr std::size_t RETRY = 16; // chunks
 
     void settle(std::size_t query) {
         rescorer_.settle(query, contests[query - first_query_], least_[query - first_query_]);
@@ -134,6 +139,7 @@ class Worker {
     const Gallery *gallery_ = nullptr;
     SharedLeast *least_ = nullptr;
     std::size_t k_ = 0, first_query_ = 0;
+    bool started_ = false;
     FullScan full_;
     ScreenedScan screened_;
     Rescorer rescorer_;

@@ -1,9 +1,6 @@
 // AVX-512: a pair's 16 lanes are one zmm register, so blocking over queries and rows changes no bit.
 #include "kernels.h"
 
-// gcc 12 takes the undefined operand inside its own intrinsics for a mistake of ours (gcc bug 105593).
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #include <immintrin.h>
 
 namespace labrador {
@@ -98,28 +95,21 @@ void one_query(const float *const *query, const float *const *gallery, std::size
 // Rows that meet all queries before the next rows do, few enough to stay in the first-level cache.
 constexpr std::size_t CACHED_ROWS = 8;
 
-// Rows `begin` to `end` against Q queries; FETCH of each four rows after them, from number `first` on.
+// Rows `begin` to `end` against a group of Q queries; with each four rows, FETCH rows from `ahead` rows on.
 template <int Q, int FETCH>
 void row_groups(const float *const *queries, const float *const *gallery, std::size_t begin, std::size_t end,
-                std::size_t rows, std::size_t first, std::size_t d, float *dots) {
+                std::size_t rows, std::size_t ahead, std::size_t d, float *dots) {
     std::size_t j = begin;
-    for (; FETCH && j + 4 <= end && j + CACHED_ROWS + 4 <= rows; j += 4)
-        block<Q, 4, FETCH>(queries, gallery + j, gallery + j + CACHED_ROWS + first, d, dots + j, rows);
+    for (; FETCH && j + 4 <= end && j + ahead + FETCH <= rows; j += 4)
+        block<Q, 4, FETCH>(queries, gallery + j, gallery + j + ahead, d, dots + j, rows);
     for (; j + 4 <= end; j += 4) block<Q, 4, 0>(queries, gallery + j, nullptr, d, dots + j, rows);
     if (end - j == 3) block<Q, 3, 0>(queries, gallery + j, nullptr, d, dots + j, rows);
     if (end - j == 2) block<Q, 2, 0>(queries, gallery + j, nullptr, d, dots + j, rows);
     if (end - j == 1) block<Q, 1, 0>(queries, gallery + j, nullptr, d, dots + j, rows);
 }
 
-// The groups of queries share the fetching, so that memory works while they compute: a group fetches one row
-// of every four, two if there are only two groups, all if there is but one.
-template <int Q>
-void row_groups(std::size_t group, std::size_t groups, const float *const *queries, const float *const *gallery,
-                std::size_t begin, std::size_t end, std::size_t rows, std::size_t d, float *dots) {
-    if (groups == 1) return row_groups<Q, 4>(queries, gallery, begin, end, rows, 0, d, dots);
-    if (groups == 2) return row_groups<Q, 2>(queries, gallery, begin, end, rows, 2 * group, d, dots);
-    if (group < 4) return row_groups<Q, 1>(queries, gallery, begin, end, rows, group, d, dots);
-    row_groups<Q, 0>(queries, gallery, begin, end, rows, 0, d, dots);
+template <int Q> constexpr auto *fetching(std::size_t fetch) {
+    return fetch == 0 ? row_groups<Q, 0> : fetch == 1 ? row_groups<Q, 1> : fetch == 2 ? row_groups<Q, 2> : row_groups<Q, 4>;
 }
 
 } // namespace
@@ -131,10 +121,13 @@ void dot_tile_avx512(const float *const *queries, std::size_t n, const float *co
     for (std::size_t begin = 0; begin < rows; begin += CACHED_ROWS) {
         const std::size_t end = begin + CACHED_ROWS < rows ? begin + CACHED_ROWS : rows;
         // Groups of nearly equal size: 9 queries as 3 + 3 + 3, not 4 + 4 and one alone at a quarter of the speed.
+        // They share the fetching evenly, so that memory works while they compute.
         for (std::size_t group = 0, i = 0; group < groups; ++group) {
             const std::size_t q = (n - i + groups - group - 1) / (groups - group);
-            const auto tile = q == 4 ? row_groups<4> : q == 3 ? row_groups<3> : row_groups<2>;
-            tile(group, groups, queries + i, gallery, begin, end, rows, d, dots + i * rows);
+            const std::size_t first = 4 * group / groups, fetch = 4 * (group + 1) / groups - first;
+            const std::size_t ahead = groups == 1 ? 4 : CACHED_ROWS + first;
+            const auto tile = q == 4 ? fetching<4>(fetch) : q == 3 ? fetching<3>(fetch) : fetching<2>(fetch);
+            tile(queries + i, gallery, begin, end, rows, ahead, d, dots + i * rows);
             i += q;
         }
     }

@@ -36,14 +36,13 @@ struct Candidate {
 struct Contest {
     Selection selection;               // exact scores
     std::vector<Candidate> candidates; // still to be scored
-    bool screened = true;              // false: too many passed the screen, so items are scored in full
-    std::size_t seen = 0, passed = 0;  // of the screen
+    std::size_t passed = 0;            // the screen, of the chunk at hand
+    std::size_t chunks_in_full = 0;    // to come without a screen, since too many passed it
 
     void start(std::size_t k, float above, bool screen) {
         selection.start(k, above);
         candidates.clear();
-        screened = screen;
-        seen = passed = 0;
+        chunks_in_full = screen ? 0 : std::numeric_limits<std::size_t>::max();
     }
 
     // Drops candidates that can't be hits: those above whose upper bound k others are proved to lie.

@@ -11,13 +11,15 @@ namespace labrador {
 class ScreenedScan {
   public:
     void start(const Queries &queries, const CodedQueries &coded, const Gallery &gallery, const Filter &filter,
-               const Level &level, std::size_t first_query, Contest *contests, SharedLeast *least) {
+               const Level &level, std::size_t first_query, std::size_t end_query, Contest *contests,
+               SharedLeast *least) {
         queries_ = &queries;
         coded_ = &coded;
         gallery_ = &gallery;
         filter_ = &filter;
         level_ = &level;
         first_query_ = first_query;
+        end_query_ = end_query;
         contests_ = contests;
         least_ = least;
         part_ = nullptr;
@@ -32,6 +34,7 @@ class ScreenedScan {
     template <class Settle>
     void range(std::size_t part, std::size_t begin, std::size_t end, const std::vector<std::size_t> &queries,
                std::size_t capacity, const Settle &settle) {
+        for (const std::size_t query : queries) contests_[query - first_query_].passed = 0;
         enter(part, queries);
         list_panels(begin, end, queries);
         const std::size_t block = queries.size() > STREAMED ? std::max(BLOCK_PANELS, item_panels_)
@@ -50,30 +53,35 @@ class ScreenedScan {
                     collect(first + i, queries[first + i], i * count, p, count, capacity, settle);
             }
         }
-        for (const std::size_t query : queries) contests_[query - first_query_].seen += panels_.size() * PANEL_ROWS / item_panels_;
     }
 
   private:
     static constexpr std::size_t BLOCK_PANELS = 4; // 32 KiB at d = 512: stays in the first-level cache for all queries
     static constexpr std::size_t STREAMED = 4;     // so few queries that a block is read once, from memory
-    static constexpr std::size_t TILE_QUERIES = 64;
+    static constexpr std::size_t TILE_QUERIES = 48;
 
     // What depends on the part: each query's score of the mean, and its threshold.
     void enter(std::size_t part, const std::vector<std::size_t> &queries) {
-        number_ = part;
-        part_ = &gallery_->parts[part];
-        double mean_norm = 0;
-        for (std::size_t e = 0; e < gallery_->d; ++e)
-            mean_norm += static_cast<double>(part_->codes->mean[e]) * part_->codes->mean[e];
-        mean_norm = std::sqrt(mean_norm) * (1 + 1e-12);
+        if (part_ != &gallery_->parts[part]) {
+            number_ = part;
+            part_ = &gallery_->parts[part];
+            const float *mean = part_->codes->mean;
+            mean_norm_ = 0;
+            for (std::size_t e = 0; e < gallery_->d; ++e) mean_norm_ += static_cast<double>(mean[e]) * mean[e];
+            mean_norm_ = std::sqrt(mean_norm_) * (1 + 1e-12);
+            mean_scores_.assign(end_query_ - first_query_, std::numeric_limits<double>::quiet_NaN()); // unknown yet
+        }
         codes_.clear();
         constants_.clear();
         offsets_.clear();
         slacks_.clear();
         for (const std::size_t query : queries) {
-            const float *row = queries_->data + static_cast<std::ptrdiff_t>(query) * queries_->stride;
-            offsets_.push_back(mean_norm > 0 ? coded_->offset(row, part_->codes->mean) : 0);
-            slacks_.push_back(coded_->slack(query, mean_norm));
+            double &mean_score = mean_scores_[query - first_query_];
+            if (std::isnan(mean_score))
+                mean_score = coded_->offset(queries_->data + static_cast<std::ptrdiff_t>(query) * queries_->stride,
+                                            part_->codes->mean);
+            offsets_.push_back(mean_score);
+            slacks_.push_back(coded_->slack(query, mean_norm_));
             codes_.push_back(coded_->codes(query));
             constants_.push_back(coded_->constants[query]);
             set_threshold(constants_.size() - 1, query);
@@ -142,7 +150,9 @@ class ScreenedScan {
             } else {
                 add_late(contest, place, query, at, first_panel, j);
             }
-            if (contest.candidates.size() >= capacity) {
+            // The first threshold is due as soon as there are some to choose it from.
+            const bool none_yet = std::isinf(constants_[place].threshold);
+            if (contest.candidates.size() >= (none_yet ? capacity / 4 : capacity)) {
                 settle(query);
                 set_threshold(place, query);
             }
@@ -197,7 +207,7 @@ class ScreenedScan {
     const Part *part_ = nullptr;
     Contest *contests_ = nullptr;
     SharedLeast *least_ = nullptr;
-    std::size_t first_query_ = 0, item_panels_ = 1, number_ = 0;
+    std::size_t first_query_ = 0, end_query_ = 0, item_panels_ = 1, number_ = 0;
     bool every_ = false;
     std::vector<const std::uint8_t *> panels_;
     std::vector<const PanelBounds *> bounds_;
@@ -205,6 +215,8 @@ class ScreenedScan {
     std::vector<std::size_t> first_items_;
     std::vector<const std::int8_t *> codes_;
     std::vector<ScreenQuery> constants_;
+    double mean_norm_ = 0;
+    std::vector<double> mean_scores_; // of all queries of the group
     std::vector<double> offsets_, slacks_;
     std::vector<float> uppers_, token_uppers_, token_lowers_;
 };
