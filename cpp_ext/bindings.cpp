@@ -137,6 +137,8 @@ const labrador::Level &level_of(const std::string &name) {
 }
 
 PYBIND11_MODULE(_core, module) {
+    define_mining(module);
+    define_floors(module);
     module.def("levels", levels);
     module.def("topk", topk, py::arg("queries").noconvert(), py::arg("parts"), py::arg("excluded").noconvert(),
                py::arg("excluded_begin").noconvert(), py::arg("above"), py::arg("top_tokens"), py::arg("threads"),
@@ -147,5 +149,4 @@ PYBIND11_MODULE(_core, module) {
     module.def("mean_of", mean_of, py::arg("parts"), py::arg("level"), py::arg("mean").noconvert());
     module.def("encode", encode, py::arg("parts"), py::arg("mean").noconvert(), py::arg("threads"), py::arg("level"),
                py::arg("panels").noconvert(), py::arg("bounds").noconvert());
-    define_floors(module);
 }

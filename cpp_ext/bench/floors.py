@@ -39,7 +39,7 @@ class Floors:
 
     read: dict[int, float]  # GB/s
     fma: dict[str, dict[int, float]]  # level → float32 GMAC/s
-    mac: dict[str, dict[int, float]]  # level → int8 (or int16) GMAC/s
+    mac: dict[str, dict[int, float]]  # level → int8 GMAC/s
 
     def scan(self, bytes_read: float, macs: float, threads: int) -> Floor:
         """Reading the codes once and multiplying each with every query, whichever takes longer."""

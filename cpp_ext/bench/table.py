@@ -13,7 +13,7 @@ def header(machine: Mapping[str, str], floors: Floors) -> str:
     lines = [f"{name}: {value}" for name, value in machine.items()]
     read = ", ".join(f"{rate:.1f} GB/s on {_threads(count)}" for count, rate in floors.read.items())
     lines.append(f"floor, reading: {read}")
-    for what, rates in (("float32", floors.fma), ("integer", floors.mac)):
+    for what, rates in (("float32", floors.fma), ("int8", floors.mac)):
         for level, by_threads in rates.items():
             each = ", ".join(f"{rate:.0f} GMAC/s on {_threads(count)}" for count, rate in by_threads.items())
             lines.append(f"floor, {what} multiply-adds, {level}: {each}")
@@ -40,7 +40,7 @@ def as_json(machine: Mapping[str, str], floors: Floors, rows: Sequence[Row]) -> 
     origin = {key: machine[key] for key in ("machine", "date", "level")}
     return {
         "machine": dict(machine),
-        "floors": {"GB/s": floors.read, "float32 GMAC/s": floors.fma, "integer GMAC/s": floors.mac},
+        "floors": {"GB/s": floors.read, "float32 GMAC/s": floors.fma, "int8 GMAC/s": floors.mac},
         "rows": [{**origin, **row.as_json()} for row in rows],
     }
 

@@ -1,4 +1,4 @@
-// AVX-512: reading and float FMA in 512-bit registers, and pairs of int16 multiplied and added.
+// AVX-512: reading and float FMA in 512-bit registers, and int8 products summed in pairs.
 #include "floors.h"
 
 #include <immintrin.h>
@@ -62,15 +62,15 @@ std::uint64_t multiply_codes(const FloorWork &work, std::uint32_t *sink) {
     __m512i sums[CHAINS], product;
 #pragma GCC unroll 16
     for (int i = 0; i < CHAINS; ++i) sums[i] = _mm512_set1_epi32(i);
-    const __m512i a = _mm512_set1_epi16(static_cast<short>(work.rounds)), b = _mm512_set1_epi16(3);
+    const __m512i a = _mm512_set1_epi8(static_cast<char>(work.rounds)), b = _mm512_set1_epi8(3);
     for (std::size_t step = 0; step < work.rounds * BLOCK; ++step)
 #pragma GCC unroll 16
         for (int i = 0; i < CHAINS; ++i)
-            __asm__("vpmaddwd %3, %2, %1\n\tvpaddd %1, %0, %0"
+            __asm__("vpmaddubsw %3, %2, %1\n\tvpaddw %1, %0, %0"
                     : "+v"(sums[i]), "=&v"(product)
                     : "v"(a), "v"(b));
     *sink = folded(sums);
-    return static_cast<std::uint64_t>(work.rounds) * BLOCK * CHAINS * 32;
+    return static_cast<std::uint64_t>(work.rounds) * BLOCK * CHAINS * 64;
 }
 
 } // namespace

@@ -10,7 +10,7 @@ namespace labrador {
 enum class FloorLoop {
     read, // data, from end to end
     fma,  // float multiply-adds in registers
-    mac,  // int8 (or, where a level has no such instruction, int16) multiply-adds in registers
+    mac,  // int8 multiply-adds in registers: into 32 bits, or into 16 where a level has no such instruction
 };
 
 struct FloorWork {
