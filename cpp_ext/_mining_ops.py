@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.library import CustomOpDef
 
 from cpp_ext import _mining, _mining_torch
+from cpp_ext._mining_arguments import Rules, same_ids
 
 Rows = tuple[Tensor, Tensor, Tensor, Tensor]  # scores of positives, of negatives; who they are: (n + m,) each
 
@@ -42,6 +43,10 @@ def _search_cpu(
     exclude_self: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     if anchors.dtype != torch.float32:
+        for name, rows in (("anchors", anchors), ("others", others)):
+            if not torch.isfinite(rows).all():
+                raise ValueError(f"{name} hold NaN or infinity")
+        same_ids(Rules(paired, semi_hard, exclude_self), anchor_ids.numpy(), other_ids.numpy())
         return _search(anchors, others, anchor_ids, other_ids, paired, semi_hard, exclude_self)
     found = _mining.choices(
         anchors.numpy(), others.numpy(), anchor_ids.numpy(), other_ids.numpy(),

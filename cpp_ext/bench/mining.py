@@ -32,6 +32,8 @@ def rows(b: int, d: int, floors: Floors, threads: int, repetitions: int, peers: 
     if peers:
         limited = partial(torch_limited, threads)
         ways |= {name: Way(partial(step, loss, *batch), limited) for name, (loss, _) in PEERS.items()}
+    for loss in (_ours, *(PEERS[name][0] for name in ways if name in PEERS)):
+        step(loss, *made(*small((b, d))))  # what a first use loads and compiles, which takes seconds
     times, results = paired(ways, repetitions)
     triplets = _triplets(batch, "serial")
     meant = step(partial(_fp64, triplets), *batch)
