@@ -20,7 +20,14 @@ import cpp_ext
 
 ROOT = Path(__file__).resolve().parent.parent
 CPU_INFO = Path("/proc/cpuinfo")
-NEEDS = {"avx2": {"avx2", "fma"}}  # level: what the processor must say it has
+AVX2 = {"avx2", "fma", "f16c"}
+AVX512 = AVX2 | {"avx512f", "avx512bw", "avx512vl", "avx512dq"}
+NEEDS = {  # level: what the processor must say it has
+    "avx2": AVX2,
+    "avxvnni": AVX2 | {"avx_vnni"},
+    "avx512": AVX512,
+    "avx512vnni": AVX512 | {"avx512_vnni"},
+}
 
 
 def objects() -> Path:
@@ -72,11 +79,11 @@ def test_a_unit_holds_the_instructions_of_its_suffix_only(unit):
     if os.uname().machine != "x86_64":
         pytest.skip("looks for x86-64 registers")
     path = objects() / f"{unit}.o"
-    wide = level_of(unit) not in (None, "serial")
+    level = level_of(unit) or "serial"
     code = tool("objdump", "-d", "--no-show-raw-insn", str(path))
     assert "<" in code, "no machine code: link-time optimisation is on"
-    assert ("%ymm" in code) == wide
-    assert "%zmm" not in code
+    assert ("%zmm" in code) == level.startswith("avx512")
+    assert ("%ymm" in code or "%zmm" in code) == (level != "serial")
     assert ".gnu.lto" not in tool("objdump", "-h", str(path))
 
 
