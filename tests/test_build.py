@@ -27,6 +27,8 @@ NEEDS = {  # level: what the processor must say it has
     "avxvnni": AVX2 | {"avx_vnni"},
     "avx512": AVX512,
     "avx512vnni": AVX512 | {"avx512_vnni"},
+    "neon": {"asimd"},
+    "neondot": {"asimd", "asimddp"},
 }
 
 
@@ -54,7 +56,8 @@ def test_the_compiled_module_is_loaded():
 
 @pytest.mark.skipif(not CPU_INFO.exists(), reason="needs /proc/cpuinfo")
 def test_the_levels_this_machine_has_are_compiled_and_found():
-    flags = set(re.findall(r"\S+", (re.findall(r"^flags\s*:(.*)$", CPU_INFO.read_text(), re.M) or [""])[0]))
+    lists = re.findall(r"^(?:flags|Features)\s*:(.*)$", CPU_INFO.read_text(), re.M)  # x86-64, aarch64
+    flags = set(lists[0].split()) if lists else set()
     expected = {level for level, needed in NEEDS.items() if needed <= flags}
     assert set(cpp_ext.LEVELS) - {"serial"} == expected
 
@@ -66,8 +69,11 @@ def test_the_levels_that_are_demanded_are_there():
 
 
 def units() -> list[str]:
+    """All but those of levels that aren't compiled for this processor."""
     sources = [*(ROOT / "cpp_ext" / "cpu").glob("*.cpp"), *(ROOT / "cpp_ext").glob("bindings*.cpp")]
-    return sorted(str(path.relative_to(ROOT / "cpp_ext")) for path in sources)
+    elsewhere = NEEDS.keys() - set(cpp_ext.COMPILED_LEVELS)
+    here = [path for path in sources if path.stem.rpartition("_")[2] not in elsewhere]
+    return sorted(str(path.relative_to(ROOT / "cpp_ext")) for path in here)
 
 
 def level_of(unit: str) -> str | None:
