@@ -148,6 +148,7 @@ const labrador::Level &level_of(const std::string &name) {
 
 PYBIND11_MODULE(_core, module) {
     define_mining(module);
+    define_floors(module);
     module.def("levels", levels);
     module.def("topk", topk, py::arg("queries").noconvert(), py::arg("parts"), py::arg("excluded").noconvert(),
                py::arg("excluded_begin").noconvert(), py::arg("above"), py::arg("top_tokens"), py::arg("threads"),
