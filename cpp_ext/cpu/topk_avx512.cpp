@@ -84,9 +84,13 @@ inline void block(const float *const *queries, const float *const *gallery, cons
     const __m128 of_query[4] = {_mm512_castps512_ps128(folded), _mm512_extractf32x4_ps(folded, 1),
                                 _mm512_extractf32x4_ps(folded, 2), _mm512_extractf32x4_ps(folded, 3)};
 #pragma GCC unroll 4
-    for (int i = 0; i < Q; ++i)
+    for (int i = 0; i < Q; ++i) {
+        __m128 sums_of_query = of_query[i];
+        // Else gcc stores by a masked vextractf32x4, which faults on memory behind the mask as well (class E6NF).
+        __asm__("" : "+v"(sums_of_query));
         _mm_mask_storeu_ps(dots + static_cast<std::size_t>(i) * stride, static_cast<__mmask8>((1u << R) - 1),
-                           of_query[i]);
+                           sums_of_query);
+    }
 }
 
 // One query reads as fast as memory gives: each four rows fetch the next four.
