@@ -152,4 +152,7 @@ void mean_of(const Part &, std::size_t t, std::size_t d, const Level &, float *m
 void encode(const Part &, std::size_t t, std::size_t d, const float *mean, std::size_t threads, const Level &,
             std::uint8_t *panels, PanelBounds *bounds);
 
+// uppers[q * m + i]: the screen's bound of query q and item i of a coded part with t = 1.
+void upper_bounds(const Queries &, const Part &, std::size_t d, const Level &, float *uppers);
+
 } // namespace labrador
