@@ -11,7 +11,8 @@ infinity, or overflows float32) is never a hit.
 """
 
 from cpp_ext._levels import COMPILED_LEVELS, LEVELS, level
+from cpp_ext._packed import Packed, pack
 from cpp_ext._search import score_pairs, topk
 from cpp_ext._selftest import self_test
 
-__all__ = ["COMPILED_LEVELS", "LEVELS", "level", "score_pairs", "self_test", "topk"]
+__all__ = ["COMPILED_LEVELS", "LEVELS", "Packed", "level", "pack", "score_pairs", "self_test", "topk"]

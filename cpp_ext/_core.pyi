@@ -24,3 +24,6 @@ def score_pairs(
     level: str,
     scores: npt.NDArray[np.float32],
 ) -> None: ...
+def run_floor(
+    level: str, loop: str, data: npt.NDArray[np.uint8], ahead: int, rounds: int, threads: int
+) -> tuple[int, float]: ...

@@ -59,7 +59,7 @@ def test_the_levels_that_are_demanded_are_there():
 
 
 def units() -> list[str]:
-    sources = [*(ROOT / "cpp_ext" / "cpu").glob("*.cpp"), ROOT / "cpp_ext" / "bindings.cpp"]
+    sources = [*(ROOT / "cpp_ext" / "cpu").glob("*.cpp"), *(ROOT / "cpp_ext").glob("bindings*.cpp")]
     return sorted(str(path.relative_to(ROOT / "cpp_ext")) for path in sources)
 
 

@@ -144,8 +144,8 @@ void topk(const Queries &, const Gallery &, const Filter &, std::size_t k, std::
 void score_pairs(const Queries &, const Gallery &, const std::int64_t *query_index, const std::int64_t *gallery_index,
                  std::size_t pairs, const Level &, float *scores);
 
-// The mean of a part's rows, in double: mean (d,). Rows that aren't finite don't count.
-void mean_of(const Part &, std::size_t t, std::size_t d, std::size_t threads, const Level &, float *mean);
+// The mean of a sample of a part's rows: mean (d,). Rows that aren't finite don't count.
+void mean_of(const Part &, std::size_t t, std::size_t d, const Level &, float *mean);
 
 // Codes of every row: panels and bounds as Codes describes them, padding rows included.
 void encode(const Part &, std::size_t t, std::size_t d, const float *mean, std::size_t threads, const Level &,
