@@ -1,17 +1,11 @@
-// Exact scores: of all pairs of one person, of the pairs that the screen kept, and of the rows for which it
-// kept too many, against everyone. Who is best is a total order, and 64-bit maxima don't care in which order
-// they are taken.
+// Exact scores: of all pairs of one person, and of the pairs that the screen kept. Who is best is a total order,
+// and 64-bit maxima don't care in which order they are taken.
 #include "mining_rows.cuh"
 
 #include <cfloat>
 
 namespace labrador {
 namespace {
-
-constexpr int GROUP = 8;              // rows searched in full together
-constexpr int SLICE = 256;            // rows of the other side that a block takes
-constexpr unsigned FULL_BLOCKS = 528; // four on each of an H200's 132 SMs
-constexpr int TEAMS = THREADS / LANES;
 
 __device__ inline bool finite(float score) { return fabsf(score) <= FLT_MAX; }
 
@@ -106,54 +100,6 @@ template <class E> __global__ void __launch_bounds__(THREADS) rescore(CudaMining
     if (lane == 0) space.best_negative[row] = best;
 }
 
-// Rows for which too many were kept, eight at a time, against a slice of the other side.
-template <class E> __global__ void __launch_bounds__(THREADS) search_full(CudaMining p, MiningSpace space) {
-    const int team = threadIdx.x / LANES, lane = threadIdx.x % LANES;
-    for (int side = 0; side < 2; ++side) {
-        const CudaBatch &batch = side_of(p, side), &across = side_of(p, 1 - side);
-        const unsigned *const full = space.full + space.first[side];
-        const std::int64_t count = space.full_count[side], slices = (across.n + SLICE - 1) / SLICE;
-        for (std::int64_t part = blockIdx.x; part < (count + GROUP - 1) / GROUP * slices; part += gridDim.x) {
-            const std::int64_t group = part / slices * GROUP, begin = part % slices * SLICE;
-            const E *own[GROUP];
-#pragma unroll
-            for (int q = 0; q < GROUP; ++q) own[q] = row_of<E>(batch, full[group + q < count ? group + q : group]);
-            // Thread l of the half-warp answers for rows l / 4 and 4 + l / 4 and every fourth of the others.
-            const int r = lane % ROWS;
-            Key best[2] = {0, 0};
-            for (std::int64_t first = begin + team * ROWS; first < begin + SLICE && first < across.n;
-                 first += TEAMS * ROWS) {
-                const E *them[ROWS];
-#pragma unroll
-                for (int i = 0; i < ROWS; ++i) them[i] = row_of<E>(across, first + i < across.n ? first + i : first);
-                float scores[GROUP][ROWS], mine[2] = {0.0f, 0.0f};
-                dots<GROUP>(own, them, p.d, lane, half_warp(), scores);
-#pragma unroll
-                for (int pair = 0; pair < GROUP * ROWS; ++pair)
-                    if (pair % LANES == lane) mine[pair / LANES] = scores[pair / ROWS][pair % ROWS];
-                if (first + r >= across.n) continue;
-                const unsigned person = space.places[space.first[1 - side] + first + r].person;
-#pragma unroll
-                for (int turn = 0; turn < 2; ++turn) {
-                    const std::int64_t at = group + turn * ROWS + lane / ROWS;
-                    if (at >= count) continue;
-                    const std::int64_t row = space.first[side] + full[at];
-                    if (!finite(mine[turn]) || space.places[row].person == person ||
-                        !(mine[turn] < limit_of(p, space, row)))
-                        continue;
-                    best[turn] = max(best[turn], make_key(mine[turn], first + r));
-                }
-            }
-#pragma unroll
-            for (int turn = 0; turn < 2; ++turn) {
-                const std::int64_t at = group + turn * ROWS + lane / ROWS;
-                if (best[turn] && at < count)
-                    atomicMax(space.best_negative + space.first[side] + full[at], best[turn]);
-            }
-        }
-    }
-}
-
 __global__ void __launch_bounds__(THREADS) write(CudaMining p, MiningSpace space) {
     const std::int64_t index = grid_thread();
     if (index >= p.anchors.n + p.others.n) return;
@@ -182,7 +128,7 @@ cudaError_t mining_decide(const CudaMining &p, const MiningSpace &space, cudaStr
     return with_row_element(p.element, [&](auto *type) {
         using E = std::remove_pointer_t<decltype(type)>;
         cudaError_t error = launch(rescore<E>, blocks_of(space.padded * LANES), THREADS, 0, stream, p, space);
-        if (error == cudaSuccess) error = launch(search_full<E>, FULL_BLOCKS, THREADS, 0, stream, p, space);
+        if (error == cudaSuccess) error = mining_full(p, space, stream);
         if (error == cudaSuccess)
             error = launch(write, blocks_of(p.anchors.n + p.others.n), THREADS, 0, stream, p, space);
         return error;

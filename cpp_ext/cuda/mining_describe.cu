@@ -4,7 +4,7 @@
 // an other b, <a, b> = <a', b'> + <a, mu_b> + <mu_a, b'>, and <a', b'> differs from s_a s_b <c_a, c_b> by at
 // most |s_a c_a| |r_b| + |r_a| |b'|. Means keep the bound small where all rows point one way, as embeddings
 // do; any vector would be a right one, so a sample of the rows is enough. Norms are taken in double and
-// rounded up; the constants below cover what double and float then round (mining_screen.cu).
+// rounded up; the constants below cover what double and float then round (mining_bounds.cuh).
 #include "mining_rows.cuh"
 
 #include <cfloat>

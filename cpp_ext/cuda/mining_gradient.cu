@@ -100,8 +100,7 @@ template <class E> __global__ void __launch_bounds__(THREADS) add(CudaMiningGrad
         const E *const from = row_of<E>(sources, source);
 #pragma unroll
         for (int k = 0; k < WIDTH; ++k)
-            if (first + k * 32 < p.d)
-                sums[k] = __fadd_rn(sums[k], __fmul_rn(weight, widened(from + first + k * 32)));
+            if (first + k * 32 < p.d) sums[k] = __fadd_rn(sums[k], __fmul_rn(weight, widened(from + first + k * 32)));
     };
 #pragma unroll
     for (int role = 0; role < 2; ++role) {

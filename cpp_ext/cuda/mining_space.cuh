@@ -38,11 +38,11 @@ struct MiningSpace {
     Candidate *kept;                        // (padded, MINING_KEPT)
     unsigned *next, *full;                  // (padded) links of a person's rows; rows that kept too many, by side
     // From here on zero when a call begins.
-    unsigned *table, *heads;              // (places) 1 + a row; (2, places) the first link, 1 + a number
-    unsigned *floors, *counts;            // (padded) the score that is reached at least; how many were kept
-    unsigned long long *best_negative;             // (padded)
-    unsigned long long *best_positive;             // (padded)
-    unsigned *full_count;                 // (2,)
+    unsigned *table, *heads;           // (places) 1 + a row; (2, places) the first link, 1 + a number
+    unsigned *floors, *counts;         // (padded) the score that is reached at least; how many were kept
+    unsigned long long *best_negative; // (padded)
+    unsigned long long *best_positive; // (padded)
+    unsigned *full_count;              // (2,)
     void *zeroed;
     std::size_t zeroed_bytes, bytes;
 };
@@ -91,6 +91,7 @@ inline MiningSpace mining_space(void *workspace, std::int64_t n, std::int64_t m,
 cudaError_t mining_describe(const CudaMining &, const MiningSpace &, cudaStream_t);
 cudaError_t mining_positives(const CudaMining &, const MiningSpace &, cudaStream_t);
 cudaError_t mining_screen(const CudaMining &, const MiningSpace &, cudaStream_t);
+cudaError_t mining_full(const CudaMining &, const MiningSpace &, cudaStream_t);
 cudaError_t mining_decide(const CudaMining &, const MiningSpace &, cudaStream_t);
 
 } // namespace labrador

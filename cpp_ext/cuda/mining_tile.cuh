@@ -5,14 +5,13 @@
 // stored in an order that depends on the row: then no eight rows of a matrix meet in a bank.
 #pragma once
 
-#include "mining_space.cuh"
+#include "mining_bounds.cuh"
 #include "ptx.cuh"
 
 namespace labrador {
 namespace {
 
 constexpr int SCREEN_THREADS = 256, STAGES = 3;
-constexpr int WARP_ROWS = 64, WARP_COLUMNS = 32;
 constexpr int TILES_DOWN = WARP_ROWS / 16, TILES_ACROSS = WARP_COLUMNS / 8;
 constexpr int STAGE_BYTES = 2 * MINING_TILE * MINING_STEP; // 16 KiB; all three fit without opting in
 
@@ -43,18 +42,19 @@ __device__ inline void multiply_step(unsigned stage, int warp, int lane, Dots &d
             load_matrices(anchors + piece(first_row + i * 16 + lane % 16, half * 2 + lane / 16), a[i]);
 #pragma unroll
         for (int j = 0; j < TILES_ACROSS / 2; ++j)
-            load_matrices(
-                others + piece(first_column + j * 16 + lane % 8 + lane / 16 * 8, half * 2 + lane / 8 % 2), b[j]);
+            load_matrices(others + piece(first_column + j * 16 + lane % 8 + lane / 16 * 8, half * 2 + lane / 8 % 2),
+                          b[j]);
 #pragma unroll
         for (int i = 0; i < TILES_DOWN; ++i)
 #pragma unroll
-            for (int j = 0; j < TILES_ACROSS; ++j) multiply_add(dots[i][j], a[i], b[j / 2][j % 2 * 2], b[j / 2][j % 2 * 2 + 1]);
+            for (int j = 0; j < TILES_ACROSS; ++j)
+                multiply_add(dots[i][j], a[i], b[j / 2][j % 2 * 2], b[j / 2][j % 2 * 2 + 1]);
     }
 }
 
 // anchors and others: the codes of the tile's first rows. shared: STAGES * STAGE_BYTES, free again afterwards.
-__device__ inline void multiply_tile(unsigned shared, const signed char *anchors, const signed char *others,
-                                     int depth, Dots &dots) {
+__device__ inline void multiply_tile(unsigned shared, const signed char *anchors, const signed char *others, int depth,
+                                     Dots &dots) {
     const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
     const int steps = depth / MINING_STEP;
 #pragma unroll
