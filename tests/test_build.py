@@ -70,7 +70,7 @@ def test_the_levels_that_are_demanded_are_there():
 
 def units() -> list[str]:
     """All but those of levels that aren't compiled for this processor."""
-    sources = [*(ROOT / "cpp_ext" / "cpu").glob("*.cpp"), ROOT / "cpp_ext" / "bindings.cpp"]
+    sources = [*(ROOT / "cpp_ext" / "cpu").glob("*.cpp"), *(ROOT / "cpp_ext").glob("bindings*.cpp")]
     elsewhere = NEEDS.keys() - set(cpp_ext.COMPILED_LEVELS)
     here = [path for path in sources if path.stem.rpartition("_")[2] not in elsewhere]
     return sorted(str(path.relative_to(ROOT / "cpp_ext")) for path in here)

@@ -211,7 +211,7 @@ from train.recipes.clip import Config, Trainee, step_losses
 def compute(share):
     accelerator = start("fp32")
     torch.manual_seed(0)
-    cfg = Config("drawn", "", "", losses=("infonce", "sdm", "id"))
+    cfg = Config("drawn", "", "", losses=("infonce", "sdm", "id", "cmt"))
     inner = Trainee(TwoTower("labrador-tiny", (32, 16)), 4, 0.1, True)
     trainee = accelerator.prepare(inner)
     generator = torch.Generator().manual_seed(1)
