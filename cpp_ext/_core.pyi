@@ -50,3 +50,6 @@ def hard_triplets_gradient(
     d_anchors: npt.NDArray[np.float32],
     d_others: npt.NDArray[np.float32],
 ) -> None: ...
+def run_floor(
+    level: str, loop: str, data: npt.NDArray[np.uint8], ahead: int, rounds: int, threads: int
+) -> tuple[int, float]: ...

@@ -16,3 +16,4 @@ using Floats = py::array_t<float>;
 const labrador::Level &level_of(const std::string &name);
 
 void define_mining(py::module_ &module); // bindings_mining.cpp
+void define_floors(py::module_ &module); // bindings_floors.cpp
