@@ -3,8 +3,9 @@
 // GMAC/s on one Zen 5 core at d = 512, in cache / from memory, of 515 that a loop on registers alone reaches:
 //   6 queries x 4 panels, all lines ahead brought in by the first block   8 queries: 411 / 159, 64: 481 / 365
 //   the same, each block bringing in its share                            8 queries: 435 / 150, 64: 478 / 421
-//   8 x 2, ditto (this one): what is ahead fits beside it in 48 KiB       8 queries: 436 / 294, 64: 455 / 426
-// Up to 4 queries wait for memory: 32 GB/s.
+//   8 x 2, ditto: what is ahead fits beside it in 48 KiB                  8 queries: 436 / 294, 64: 455 / 426
+//   1024 queries in tiles of 48, from memory                              6 x 4: 481, 8 x 2: 445
+// So 6 x 4 is for many queries, 8 x 2 for some; up to 4 queries wait for memory, at 32 to 39 GB/s.
 #include "kernels.h"
 
 #include <immintrin.h>
@@ -108,12 +109,12 @@ void stream(const std::int8_t *const *queries, const ScreenQuery *constants, con
     }
 }
 
-// At least five queries against P panels, in blocks of about eight.
-template <int P>
+// At least five queries against P panels, in blocks of at most MOST.
+template <int P, int MOST>
 void columns(const std::int8_t *const *queries, const ScreenQuery *constants, std::size_t n,
              const std::uint8_t *const *panels, const PanelBounds *const *bounds, std::size_t depth, bool every,
              std::uint16_t *hits, float *uppers, std::size_t count) {
-    const std::size_t blocks = (n + 7) / 8, lines = P * depth * PANEL_ROWS / 64;
+    const std::size_t blocks = (n + MOST - 1) / MOST, lines = P * depth * PANEL_ROWS / 64;
     for (std::size_t b = 0, i = 0; b < blocks; ++b) {
         const std::size_t size = (n - i + (blocks - b) - 1) / (blocks - b), first = lines * b / blocks;
         const Ahead ahead{panels[0] + (lines + first) * 64, lines * (b + 1) / blocks - first};
@@ -122,11 +123,11 @@ void columns(const std::int8_t *const *queries, const ScreenQuery *constants, st
                    uppers + i * count * PANEL_ROWS, count);
         };
         switch (size) { // nine queries are five and four
-        case 8: run(block<8, P>); break;
-        case 7: run(block<7, P>); break;
-        case 6: run(block<6, P>); break;
+        case 4: run(block<4, P>); break;
         case 5: run(block<5, P>); break;
-        default: run(block<4, P>); break;
+        case 6: run(block<6, P>); break;
+        case 7: run(block<MOST < 7 ? MOST : 7, P>); break;
+        default: run(block<MOST, P>); break;
         }
         i += size;
     }
@@ -145,10 +146,12 @@ void screen_tile_avx512vnni(const std::int8_t *const *queries, const ScreenQuery
     case 4: return stream<4>(queries, constants, panels, bounds, count, depth, every, hits, uppers);
     }
     std::size_t j = 0;
+    for (; n >= 24 && j + 4 <= count; j += 4)
+        columns<4, 6>(queries, constants, n, panels + j, bounds + j, depth, every, hits + j, uppers + j * PANEL_ROWS, count);
     for (; j + 2 <= count; j += 2)
-        columns<2>(queries, constants, n, panels + j, bounds + j, depth, every, hits + j, uppers + j * PANEL_ROWS, count);
+        columns<2, 8>(queries, constants, n, panels + j, bounds + j, depth, every, hits + j, uppers + j * PANEL_ROWS, count);
     for (; j < count; ++j)
-        columns<1>(queries, constants, n, panels + j, bounds + j, depth, every, hits + j, uppers + j * PANEL_ROWS, count);
+        columns<1, 8>(queries, constants, n, panels + j, bounds + j, depth, every, hits + j, uppers + j * PANEL_ROWS, count);
 }
 
 } // namespace labrador

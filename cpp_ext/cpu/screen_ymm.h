@@ -1,4 +1,4 @@
-// From integer dot products to upper bounds in 256-bit registers, for the levels that screen in those.
+// The screen in 256-bit registers, for the levels that differ only in how they multiply bytes.
 #pragma once
 
 #include "kernels.h"
@@ -28,6 +28,61 @@ inline void store_bounds(__m256i low, __m256i high, const ScreenQuery &query, co
     if (!found && !every) return;
     _mm256_storeu_ps(uppers, first);
     _mm256_storeu_ps(uppers + 8, second);
+}
+
+// Q queries against one panel, their 2*Q sums in registers. `wanted` is memory that is needed soon, brought
+// in along the way `pace` bytes per step. Products::add adds a row's four products to its sum.
+template <class Products, int Q>
+void screen_block(const std::int8_t *const *queries, const ScreenQuery *constants, const std::uint8_t *panel,
+                  const PanelBounds &bounds, std::size_t depth, const std::uint8_t *wanted, std::size_t pace,
+                  bool every, std::size_t count, std::uint16_t *hits, float *uppers) {
+    __m256i low[Q], high[Q];
+#pragma GCC unroll 6
+    for (int i = 0; i < Q; ++i) {
+        low[i] = high[i] = _mm256_set1_epi32(-constants[i].correction);
+        __asm__("" : "+x"(low[i]), "+x"(high[i])); // else gcc 12, seeing them equal, copies them at each step
+    }
+    for (std::size_t e = 0; e < depth; e += PANEL_STEP) {
+        _mm_prefetch(reinterpret_cast<const char *>(wanted), _MM_HINT_T0);
+        wanted += pace;
+        const __m256i *rows = reinterpret_cast<const __m256i *>(panel + e * PANEL_ROWS);
+        const __m256i first = _mm256_loadu_si256(rows), second = _mm256_loadu_si256(rows + 1);
+#pragma GCC unroll 6
+        for (int i = 0; i < Q; ++i) {
+            std::int32_t four_codes;
+            __builtin_memcpy(&four_codes, queries[i] + e, sizeof four_codes);
+            const __m256i query = _mm256_set1_epi32(four_codes);
+            Products::add(low[i], first, query);
+            Products::add(high[i], second, query);
+        }
+    }
+#pragma GCC unroll 6
+    for (int i = 0; i < Q; ++i)
+        store_bounds(low[i], high[i], constants[i], bounds, every, hits + static_cast<std::size_t>(i) * count,
+                     uppers + static_cast<std::size_t>(i) * count * PANEL_ROWS);
+}
+
+// Queries in groups of nearly equal size, at most Products::QUERIES: as many as leave room for the rest of a
+// step in the sixteen registers. A panel meets all of them while it is in the first-level cache.
+template <class Products>
+void screen_panels(const std::int8_t *const *queries, const ScreenQuery *constants, std::size_t n,
+                   const std::uint8_t *const *panels, const PanelBounds *const *bounds, std::size_t count,
+                   std::size_t depth, bool every, std::uint16_t *hits, float *uppers) {
+    constexpr decltype(&screen_block<Products, 1>) blocks[] = {screen_block<Products, 1>, screen_block<Products, 2>,
+                                                               screen_block<Products, 3>, screen_block<Products, 4>,
+                                                               screen_block<Products, 5>, screen_block<Products, 6>};
+    static_assert(Products::QUERIES <= sizeof(blocks) / sizeof(blocks[0]), "a group needs its block");
+    const std::size_t groups = (n + Products::QUERIES - 1) / Products::QUERIES;
+    for (std::size_t j = 0; j < count; ++j)
+        for (std::size_t group = 0, i = 0; group < groups; ++group) {
+            const std::size_t size = (n - i + groups - group - 1) / (groups - group);
+            // The groups share the fetching of the next panel, which mostly lies after this one.
+            const std::size_t pace = PANEL_ROWS * PANEL_STEP / groups;
+            const std::uint8_t *wanted = panels[j] + depth * PANEL_ROWS + group * (depth / PANEL_STEP) * pace;
+            blocks[size - 1](queries + i, constants + i, panels[j], *bounds[j], depth, wanted, pace, every, count,
+                             hits + i * count + j, uppers + (i * count + j) * PANEL_ROWS);
+            i += size;
+        }
 }
 
 } // namespace

@@ -1,9 +1,6 @@
 // AVX-512: a pair's 16 lanes are one zmm register, so blocking over queries and rows changes no bit.
 #include "kernels.h"
 
-// gcc 12 takes the undefined operand inside its own intrinsics for a mistake of ours (gcc bug 105593).
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #include <immintrin.h>
 
 namespace labrador {
@@ -25,10 +22,10 @@ inline __attribute__((always_inline)) __m512 fold(const __m512 (&pairs)[16]) {
                                 _mm512_shuffle_f32x4(eight[s], eight[s + 4], 0xdd));
     const __m512d a = _mm512_castps_pd(four[0]), b = _mm512_castps_pd(four[1]), c = _mm512_castps_pd(four[2]),
                   d = _mm512_castps_pd(four[3]);
-    const __m512 ab = _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(a, b)),
-                                    _mm512_castpd_ps(_mm512_unpackhi_pd(a, b)));
-    const __m512 cd = _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(c, d)),
-                                    _mm512_castpd_ps(_mm512_unpackhi_pd(c, d)));
+    const __m512 ab =
+        _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(a, b)), _mm512_castpd_ps(_mm512_unpackhi_pd(a, b)));
+    const __m512 cd =
+        _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(c, d)), _mm512_castpd_ps(_mm512_unpackhi_pd(c, d)));
     const __m512 one = _mm512_add_ps(_mm512_shuffle_ps(ab, cd, _MM_SHUFFLE(2, 0, 2, 0)),
                                      _mm512_shuffle_ps(ab, cd, _MM_SHUFFLE(3, 1, 3, 1)));
     return _mm512_add_ps(one, _mm512_setzero_ps()); // makes -0 a +0
@@ -42,6 +39,11 @@ inline void block(const float *const *queries, const float *const *gallery, cons
     static_assert(Q == 1 ? R <= 16 : Q <= 4 && R <= 4, "pairs must fit one fold");
     constexpr int STEP = Q == 1 ? 16 : 4; // pair (i, j) is number i * STEP + j of the fold
     __m512 sums[16], x[R];
+    const float *query[Q], *row[R]; // clang would load the pointers at every step
+#pragma GCC unroll 4
+    for (int i = 0; i < Q; ++i) query[i] = queries[i];
+#pragma GCC unroll 16
+    for (int j = 0; j < R; ++j) row[j] = gallery[j];
 #pragma GCC unroll 16
     for (int p = 0; p < 16; ++p) sums[p] = _mm512_setzero_ps();
 
@@ -51,13 +53,13 @@ inline void block(const float *const *queries, const float *const *gallery, cons
         for (int j = 0; j < FETCH; ++j) _mm_prefetch(reinterpret_cast<const char *>(wanted[j] + e), _MM_HINT_T0);
 #pragma GCC unroll 16
         for (int j = 0; j < R; ++j) {
-            x[j] = _mm512_loadu_ps(gallery[j] + e);
+            x[j] = _mm512_loadu_ps(row[j] + e);
             // Else gcc loads the row anew for each query, and rows seldom begin a cache line: two reads each.
             if (Q > 1) __asm__("" : "+v"(x[j]));
         }
 #pragma GCC unroll 4
         for (int i = 0; i < Q; ++i) {
-            const __m512 q = _mm512_loadu_ps(queries[i] + e);
+            const __m512 q = _mm512_loadu_ps(query[i] + e);
 #pragma GCC unroll 16
             for (int j = 0; j < R; ++j) sums[i * STEP + j] = _mm512_fmadd_ps(q, x[j], sums[i * STEP + j]);
         }
@@ -65,10 +67,10 @@ inline void block(const float *const *queries, const float *const *gallery, cons
     if (e < d) { // absent lanes add 0 * 0, which changes at most the sign of a zero
         const __mmask16 present = static_cast<__mmask16>((1u << (d - e)) - 1);
 #pragma GCC unroll 16
-        for (int j = 0; j < R; ++j) x[j] = _mm512_maskz_loadu_ps(present, gallery[j] + e);
+        for (int j = 0; j < R; ++j) x[j] = _mm512_maskz_loadu_ps(present, row[j] + e);
 #pragma GCC unroll 4
         for (int i = 0; i < Q; ++i) {
-            const __m512 q = _mm512_maskz_loadu_ps(present, queries[i] + e);
+            const __m512 q = _mm512_maskz_loadu_ps(present, query[i] + e);
 #pragma GCC unroll 16
             for (int j = 0; j < R; ++j) sums[i * STEP + j] = _mm512_fmadd_ps(q, x[j], sums[i * STEP + j]);
         }
@@ -82,9 +84,13 @@ inline void block(const float *const *queries, const float *const *gallery, cons
     const __m128 of_query[4] = {_mm512_castps512_ps128(folded), _mm512_extractf32x4_ps(folded, 1),
                                 _mm512_extractf32x4_ps(folded, 2), _mm512_extractf32x4_ps(folded, 3)};
 #pragma GCC unroll 4
-    for (int i = 0; i < Q; ++i)
+    for (int i = 0; i < Q; ++i) {
+        __m128 sums_of_query = of_query[i];
+        // Else gcc stores by a masked vextractf32x4, which faults on memory behind the mask as well (class E6NF).
+        __asm__("" : "+v"(sums_of_query));
         _mm_mask_storeu_ps(dots + static_cast<std::size_t>(i) * stride, static_cast<__mmask8>((1u << R) - 1),
-                           of_query[i]);
+                           sums_of_query);
+    }
 }
 
 // One query reads as fast as memory gives: each four rows fetch the next four.
@@ -98,28 +104,24 @@ void one_query(const float *const *query, const float *const *gallery, std::size
 // Rows that meet all queries before the next rows do, few enough to stay in the first-level cache.
 constexpr std::size_t CACHED_ROWS = 8;
 
-// Rows `begin` to `end` against Q queries; FETCH of each four rows after them, from number `first` on.
+// Rows `begin` to `end` against a group of Q queries; with each four rows, FETCH rows from `ahead` rows on.
 template <int Q, int FETCH>
 void row_groups(const float *const *queries, const float *const *gallery, std::size_t begin, std::size_t end,
-                std::size_t rows, std::size_t first, std::size_t d, float *dots) {
+                std::size_t rows, std::size_t ahead, std::size_t d, float *dots) {
     std::size_t j = begin;
-    for (; FETCH && j + 4 <= end && j + CACHED_ROWS + 4 <= rows; j += 4)
-        block<Q, 4, FETCH>(queries, gallery + j, gallery + j + CACHED_ROWS + first, d, dots + j, rows);
+    for (; FETCH && j + 4 <= end && j + ahead + FETCH <= rows; j += 4)
+        block<Q, 4, FETCH>(queries, gallery + j, gallery + j + ahead, d, dots + j, rows);
     for (; j + 4 <= end; j += 4) block<Q, 4, 0>(queries, gallery + j, nullptr, d, dots + j, rows);
     if (end - j == 3) block<Q, 3, 0>(queries, gallery + j, nullptr, d, dots + j, rows);
     if (end - j == 2) block<Q, 2, 0>(queries, gallery + j, nullptr, d, dots + j, rows);
     if (end - j == 1) block<Q, 1, 0>(queries, gallery + j, nullptr, d, dots + j, rows);
 }
 
-// The groups of queries share the fetching, so that memory works while they compute: a group fetches one row
-// of every four, two if there are only two groups, all if there is but one.
-template <int Q>
-void row_groups(std::size_t group, std::size_t groups, const float *const *queries, const float *const *gallery,
-                std::size_t begin, std::size_t end, std::size_t rows, std::size_t d, float *dots) {
-    if (groups == 1) return row_groups<Q, 4>(queries, gallery, begin, end, rows, 0, d, dots);
-    if (groups == 2) return row_groups<Q, 2>(queries, gallery, begin, end, rows, 2 * group, d, dots);
-    if (group < 4) return row_groups<Q, 1>(queries, gallery, begin, end, rows, group, d, dots);
-    row_groups<Q, 0>(queries, gallery, begin, end, rows, 0, d, dots);
+template <int Q> constexpr auto *fetching(std::size_t fetch) {
+    return fetch == 0   ? row_groups<Q, 0>
+           : fetch == 1 ? row_groups<Q, 1>
+           : fetch == 2 ? row_groups<Q, 2>
+                        : row_groups<Q, 4>;
 }
 
 } // namespace
@@ -131,10 +133,13 @@ void dot_tile_avx512(const float *const *queries, std::size_t n, const float *co
     for (std::size_t begin = 0; begin < rows; begin += CACHED_ROWS) {
         const std::size_t end = begin + CACHED_ROWS < rows ? begin + CACHED_ROWS : rows;
         // Groups of nearly equal size: 9 queries as 3 + 3 + 3, not 4 + 4 and one alone at a quarter of the speed.
+        // They share the fetching evenly, so that memory works while they compute.
         for (std::size_t group = 0, i = 0; group < groups; ++group) {
             const std::size_t q = (n - i + groups - group - 1) / (groups - group);
-            const auto tile = q == 4 ? row_groups<4> : q == 3 ? row_groups<3> : row_groups<2>;
-            tile(group, groups, queries + i, gallery, begin, end, rows, d, dots + i * rows);
+            const std::size_t first = 4 * group / groups, fetch = 4 * (group + 1) / groups - first;
+            const std::size_t ahead = groups == 1 ? 4 : CACHED_ROWS + first;
+            const auto tile = q == 4 ? fetching<4>(fetch) : q == 3 ? fetching<3>(fetch) : fetching<2>(fetch);
+            tile(queries + i, gallery, begin, end, rows, ahead, d, dots + i * rows);
             i += q;
         }
     }

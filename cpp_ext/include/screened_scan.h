@@ -11,19 +11,21 @@ namespace labrador {
 class ScreenedScan {
   public:
     void start(const Queries &queries, const CodedQueries &coded, const Gallery &gallery, const Filter &filter,
-               const Level &level, std::size_t first_query, Contest *contests, SharedLeast *least) {
+               const Level &level, std::size_t first_query, std::size_t end_query, Contest *contests,
+               SharedLeast *least) {
         queries_ = &queries;
         coded_ = &coded;
         gallery_ = &gallery;
         filter_ = &filter;
         level_ = &level;
         first_query_ = first_query;
+        end_query_ = end_query;
         contests_ = contests;
         least_ = least;
         part_ = nullptr;
         item_panels_ = gallery.t == 1 ? 1 : (gallery.t + PANEL_ROWS - 1) / PANEL_ROWS;
         every_ = gallery.top_tokens > 1;
-        token_uppers_.resize(gallery.t);
+        token_uppers_.resize((gallery.t + LANES - 1) / LANES * LANES);
         token_lowers_.resize(gallery.t);
     }
 
@@ -50,30 +52,36 @@ class ScreenedScan {
                     collect(first + i, queries[first + i], i * count, p, count, capacity, settle);
             }
         }
-        for (const std::size_t query : queries) contests_[query - first_query_].seen += panels_.size() * PANEL_ROWS / item_panels_;
     }
 
   private:
     static constexpr std::size_t BLOCK_PANELS = 4; // 32 KiB at d = 512: stays in the first-level cache for all queries
     static constexpr std::size_t STREAMED = 4;     // so few queries that a block is read once, from memory
-    static constexpr std::size_t TILE_QUERIES = 64;
+    static constexpr std::size_t TILE_QUERIES = 48;
+    static constexpr std::size_t LANES = 8;
 
     // What depends on the part: each query's score of the mean, and its threshold.
     void enter(std::size_t part, const std::vector<std::size_t> &queries) {
-        number_ = part;
-        part_ = &gallery_->parts[part];
-        double mean_norm = 0;
-        for (std::size_t e = 0; e < gallery_->d; ++e)
-            mean_norm += static_cast<double>(part_->codes->mean[e]) * part_->codes->mean[e];
-        mean_norm = std::sqrt(mean_norm) * (1 + 1e-12);
+        if (part_ != &gallery_->parts[part]) {
+            number_ = part;
+            part_ = &gallery_->parts[part];
+            const float *mean = part_->codes->mean;
+            mean_norm_ = 0;
+            for (std::size_t e = 0; e < gallery_->d; ++e) mean_norm_ += static_cast<double>(mean[e]) * mean[e];
+            mean_norm_ = std::sqrt(mean_norm_) * (1 + 1e-12);
+            mean_scores_.assign(end_query_ - first_query_, std::numeric_limits<double>::quiet_NaN()); // unknown yet
+        }
         codes_.clear();
         constants_.clear();
         offsets_.clear();
         slacks_.clear();
         for (const std::size_t query : queries) {
-            const float *row = queries_->data + static_cast<std::ptrdiff_t>(query) * queries_->stride;
-            offsets_.push_back(mean_norm > 0 ? coded_->offset(row, part_->codes->mean) : 0);
-            slacks_.push_back(coded_->slack(query, mean_norm));
+            double &mean_score = mean_scores_[query - first_query_];
+            if (std::isnan(mean_score))
+                mean_score = coded_->offset(queries_->data + static_cast<std::ptrdiff_t>(query) * queries_->stride,
+                                            part_->codes->mean);
+            offsets_.push_back(mean_score);
+            slacks_.push_back(coded_->slack(query, mean_norm_));
             codes_.push_back(coded_->codes(query));
             constants_.push_back(coded_->constants[query]);
             set_threshold(constants_.size() - 1, query);
@@ -142,7 +150,9 @@ class ScreenedScan {
             } else {
                 add_late(contest, place, query, at, first_panel, j);
             }
-            if (contest.candidates.size() >= capacity) {
+            // The first threshold is due as soon as there are some to choose it from.
+            const bool none_yet = std::isinf(constants_[place].threshold);
+            if (contest.candidates.size() >= (none_yet ? capacity / 4 : capacity)) {
                 settle(query);
                 set_threshold(place, query);
             }
@@ -160,19 +170,53 @@ class ScreenedScan {
     void add_late(Contest &contest, std::size_t place, std::size_t query, std::size_t at, std::size_t first_panel,
                   std::size_t j) {
         std::size_t known = 0;
-        for (std::size_t panel = 0; panel < item_panels_; ++panel) {
-            const std::uint32_t rows = every_ ? eligible_[first_panel + j + panel] : hits_[at + j + panel];
-            for (std::uint32_t left = rows; left; left &= left - 1) {
+        for (std::size_t panel = 0; panel < item_panels_; ++panel)
+            for (std::uint32_t left = token_rows(at, first_panel, j + panel); left; left &= left - 1)
+                token_uppers_[known++] = known_bound(
+                    uppers_[(at + j + panel) * PANEL_ROWS + static_cast<std::size_t>(__builtin_ctz(left))]);
+        if (every_ && cannot_reach(constants_[place].threshold)) return;
+        known = 0;
+        for (std::size_t panel = 0; panel < item_panels_; ++panel)
+            for (std::uint32_t left = token_rows(at, first_panel, j + panel); left; left &= left - 1) {
                 const auto row = static_cast<std::size_t>(__builtin_ctz(left));
                 const float upper = uppers_[(at + j + panel) * PANEL_ROWS + row];
                 token_uppers_[known] = upper;
                 token_lowers_[known++] = lower(upper, place, *bounds_[first_panel + j + panel], row);
             }
-        }
         const float upper = late_score(token_uppers_.data(), known, gallery_->top_tokens);
         if (upper < constants_[place].threshold) return;
         add(contest, place, query, first_items_[first_panel + j], upper,
             late_score(token_lowers_.data(), known, gallery_->top_tokens));
+    }
+
+    // A bound that isn't a number says nothing.
+    static float known_bound(float upper) { return upper == upper ? upper : std::numeric_limits<float>::infinity(); }
+
+    // Which tokens of a panel the screen gave bounds of.
+    std::uint32_t token_rows(std::size_t at, std::size_t first_panel, std::size_t panel) const {
+        return every_ ? eligible_[first_panel + panel] : hits_[at + panel];
+    }
+
+    // Takes the largest of an item's bounds out one by one: once the rest can't be larger than the last one
+    // taken, most items are seen to fall short after two or three. Spoils token_uppers_.
+    bool cannot_reach(float threshold) {
+        const auto top = static_cast<double>(gallery_->top_tokens);
+        std::fill(token_uppers_.begin() + static_cast<std::ptrdiff_t>(gallery_->t), token_uppers_.end(), -FLT_MAX);
+        double sum = 0;
+        for (std::size_t taken = 1; taken <= gallery_->top_tokens; ++taken) {
+            float lanes[LANES], largest = -FLT_MAX;
+            std::fill(lanes, lanes + LANES, -FLT_MAX);
+            for (std::size_t i = 0; i < token_uppers_.size(); i += LANES) // in lanes, which compilers make vectors of
+                for (std::size_t lane = 0; lane < LANES; ++lane)
+                    lanes[lane] = token_uppers_[i + lane] > lanes[lane] ? token_uppers_[i + lane] : lanes[lane];
+            for (const float lane : lanes) largest = lane > largest ? lane : largest;
+            if (!(std::fabs(largest) < FLT_MAX)) return false;
+            *std::find(token_uppers_.begin(), token_uppers_.end(), largest) = -FLT_MAX;
+            sum += largest;
+            const double most = (sum + (top - static_cast<double>(taken)) * largest) / top;
+            if (most + std::fabs(largest) * 1e-4 < threshold) return true; // more than the rounding of late_score
+        }
+        return false;
     }
 
     // Bounds that aren't numbers say nothing.
@@ -197,7 +241,7 @@ class ScreenedScan {
     const Part *part_ = nullptr;
     Contest *contests_ = nullptr;
     SharedLeast *least_ = nullptr;
-    std::size_t first_query_ = 0, item_panels_ = 1, number_ = 0;
+    std::size_t first_query_ = 0, end_query_ = 0, item_panels_ = 1, number_ = 0;
     bool every_ = false;
     std::vector<const std::uint8_t *> panels_;
     std::vector<const PanelBounds *> bounds_;
@@ -205,6 +249,8 @@ class ScreenedScan {
     std::vector<std::size_t> first_items_;
     std::vector<const std::int8_t *> codes_;
     std::vector<ScreenQuery> constants_;
+    double mean_norm_ = 0;
+    std::vector<double> mean_scores_; // of all queries of the group
     std::vector<double> offsets_, slacks_;
     std::vector<float> uppers_, token_uppers_, token_lowers_;
 };
