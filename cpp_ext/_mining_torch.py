@@ -2,7 +2,7 @@
 
 The scores are those of torch's matrix product, so on a GPU they are rounded as it pleases, and tiles of them
 are held: never more numbers than the two sides have. What is found is what :mod:`cpp_ext.reference_mining`
-says; the gradient is a sum per row in a fixed order.
+says, but that NaN and infinity aren't refused; the gradient is a sum per row in a fixed order.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ labrador::Element element_of(const std::string &name) {
 }
 
 // One part as Python gives it: (vectors (m, t, d) of the element's size, element, mask or None, labels or
-// None, panels or None, bounds or None, mean or None). Keeps the arrays alive.
+// None, panels or None, bounds or None, mean or None, read or None). Keeps the arrays alive.
 struct GivenParts {
     std::vector<py::tuple> held;
     std::vector<labrador::Codes> codes;
@@ -61,6 +61,7 @@ struct GivenParts {
                             tuple[6].cast<Floats>().data()};
                 part.codes = &codes[p];
             }
+            if (!tuple[7].is_none()) part.read = tuple[7].cast<Bits>().mutable_data();
             part.first = first;
             first += static_cast<std::int64_t>(part.m);
         }
@@ -117,6 +118,15 @@ void encode(const py::list &parts, const Floats &mean, std::size_t threads, cons
     labrador::encode(given.parts[0], given.t, given.d, centre, threads, level, out, out_bounds);
 }
 
+void upper_bounds(const Floats &queries, const py::list &parts, const std::string &level_name, Floats &uppers) {
+    const labrador::Level &level = level_of(level_name);
+    const labrador::Queries q = queries_of(queries);
+    const GivenParts given(parts);
+    float *out = uppers.mutable_data();
+    const py::gil_scoped_release released;
+    labrador::upper_bounds(q, given.parts[0], given.d, level, out);
+}
+
 // {name: supported}, slowest first
 py::dict levels() {
     std::size_t count;
@@ -149,4 +159,6 @@ PYBIND11_MODULE(_core, module) {
     module.def("mean_of", mean_of, py::arg("parts"), py::arg("level"), py::arg("mean").noconvert());
     module.def("encode", encode, py::arg("parts"), py::arg("mean").noconvert(), py::arg("threads"), py::arg("level"),
                py::arg("panels").noconvert(), py::arg("bounds").noconvert());
+    module.def("upper_bounds", upper_bounds, py::arg("queries").noconvert(), py::arg("parts"), py::arg("level"),
+               py::arg("uppers").noconvert());
 }

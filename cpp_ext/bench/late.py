@@ -41,6 +41,7 @@ def rows(
         search = partial(cpp_ext.topk, queries, packed, k, top_tokens=top, threads=threads)
         ways = {"kernel": Way(search)}
         if peers:
+            in_torch(tokens[: 2 * k], queries, k, top)  # loads torch
             ways[PEER] = Way(partial(in_torch, tokens, queries, k, top), partial(torch_limited, threads))
         times, results = paired(ways, repetitions)
         case = {"N": f"{m:,}", "t": str(t), "top": str(top), "d": str(d), "k": str(k), "Q": str(n)}

@@ -4,6 +4,11 @@
 #ifdef LABRADOR_AVX2
 #include <cpuid.h>
 #endif
+#if defined(LABRADOR_NEONDOT) && defined(__APPLE__)
+#include <sys/sysctl.h>
+#elif defined(LABRADOR_NEONDOT)
+#include <sys/auxv.h>
+#endif
 
 namespace labrador {
 namespace {
@@ -53,6 +58,18 @@ bool has_avx2() {
 }
 #endif
 
+#ifdef LABRADOR_NEONDOT
+bool has_dot_products() {
+#ifdef __APPLE__
+    int found = 0;
+    std::size_t size = sizeof found;
+    return sysctlbyname("hw.optional.arm.FEAT_DotProd", &found, &size, nullptr, 0) == 0 && found;
+#else
+    return getauxval(AT_HWCAP) & HWCAP_ASIMDDP;
+#endif
+}
+#endif
+
 } // namespace
 
 const Level *levels(std::size_t *count) {
@@ -69,6 +86,12 @@ const Level *levels(std::size_t *count) {
 #endif
 #ifdef LABRADOR_AVX512VNNI
         {"avx512vnni", dot_tile_avx512, screen_tile_avx512vnni, widen_half_avx2, 127, has_avx512vnni()},
+#endif
+#ifdef LABRADOR_NEON
+        {"neon", dot_tile_neon, screen_tile_neon, widen_half_neon, 127, true},
+#endif
+#ifdef LABRADOR_NEONDOT
+        {"neondot", dot_tile_neon, screen_tile_neondot, widen_half_neon, 127, has_dot_products()},
 #endif
     };
     *count = sizeof(table) / sizeof(table[0]);

@@ -3,6 +3,7 @@
 #include "full_scan.h"
 #include "rescore.h"
 #include "screened_scan.h"
+#include "spare.h"
 #include "workers.h"
 
 namespace labrador {
@@ -12,14 +13,14 @@ constexpr std::size_t WORTH_A_THREAD = std::size_t(1) << 21; // multiply-adds: s
 constexpr std::size_t CHUNK_ROWS = 4096;                     // what a thread takes at a time
 constexpr std::size_t QUERY_BYTES = std::size_t(1) << 19;    // codes of the queries that share a reading: half of L2
 constexpr std::size_t SPARSE = 16; // of fewer eligible items than one in so many, rows are cheaper than panels
-constexpr std::size_t CROWDED = 8; // of more survivors than one in so many, full scores are cheaper than screening
+constexpr std::size_t MANY_HITS = 8; // of more hits than one item in so many, there is nothing to screen out
 
 // The queries copied so that each begins a cache line: a vector load that straddles two takes twice as
 // long, and every query is loaded once per gallery row. One more line between queries keeps those of
 // a power-of-two length out of each other's cache sets.
 class AlignedQueries {
   public:
-    explicit AlignedQueries(const Queries &from) {
+    void start(const Queries &from) {
         const std::size_t line = 64 / sizeof(float), stride = (from.d + line - 1) / line * line + line;
         storage_.resize(from.n * stride + line);
         const std::size_t past = reinterpret_cast<std::uintptr_t>(storage_.data()) % 64 / sizeof(float);
@@ -30,7 +31,7 @@ class AlignedQueries {
         queries = {first, from.n, from.d, static_cast<std::ptrdiff_t>(stride)};
     }
 
-    Queries queries;
+    Queries queries{};
 
   private:
     std::vector<float> storage_;
@@ -40,13 +41,12 @@ struct Chunk {
     std::size_t part, begin, end;
 };
 
-std::vector<Chunk> chunks_of(const Gallery &gallery) {
+void list_chunks(const Gallery &gallery, std::vector<Chunk> &chunks) {
     const std::size_t items = std::max<std::size_t>(1, CHUNK_ROWS / gallery.t / WORD) * WORD;
-    std::vector<Chunk> chunks;
+    chunks.clear();
     for (std::size_t part = 0; part < gallery.count; ++part)
         for (std::size_t begin = 0; begin < gallery.parts[part].m; begin += items)
             chunks.push_back({part, begin, std::min(gallery.parts[part].m, begin + items)});
-    return chunks;
 }
 
 bool any_codes(const Gallery &gallery) {
@@ -65,7 +65,6 @@ class Worker {
         first_query_ = first_query;
         least_ = least;
         contests.resize(std::max(contests.size(), end_query - first_query));
-        started_ = false;
         queries_.clear();
         for (std::size_t q = first_query; q < end_query; ++q) {
             contests[q - first_query].start(k, filter.above, coded && coded->can_be_screened(q));
@@ -82,9 +81,9 @@ class Worker {
         by_codes_.clear();
         in_full_.clear();
         for (const std::size_t query : queries_) {
-            std::size_t &left = contests[query - first_query_].chunks_in_full;
+            std::size_t &left = contests[query - first_query_].items_in_full;
             (left ? in_full_ : by_codes_).push_back(query);
-            if (left) --left;
+            left -= std::min(left, chunk.end - chunk.begin);
         }
         const std::size_t capacity = k_ + std::max(k_, CANDIDATES);
         if (!by_codes_.empty())
@@ -94,10 +93,7 @@ class Worker {
                 if (contest.candidates.size() > capacity / 8) settle(query);
             });
         if (!in_full_.empty()) full_.range(part, chunk.begin, chunk.end, in_full_);
-        for (const std::size_t query : by_codes_) // the first chunk has no threshold to begin with
-            if (started_ && contests[query - first_query_].passed * CROWDED > chunk.end - chunk.begin)
-                contests[query - first_query_].chunks_in_full = RETRY;
-        started_ = true;
+        for (const std::size_t query : by_codes_) contests[query - first_query_].judge(chunk.end - chunk.begin);
     }
 
     // Takes over what other threads found for a query, and leaves the k best hits, best first.
@@ -116,7 +112,6 @@ class Worker {
 
   private:
     static constexpr std::size_t CANDIDATES = 128;
-    static constexpr std::size_t RETRY = 16; // chunks
 
     void settle(std::size_t query) {
         rescorer_.settle(query, contests[query - first_query_], least_[query - first_query_]);
@@ -139,7 +134,6 @@ class Worker {
     const Gallery *gallery_ = nullptr;
     SharedLeast *least_ = nullptr;
     std::size_t k_ = 0, first_query_ = 0;
-    bool started_ = false;
     FullScan full_;
     ScreenedScan screened_;
     Rescorer rescorer_;
@@ -155,28 +149,40 @@ void write_hits(const std::vector<Hit> &hits, std::size_t k, std::int64_t *label
     }
 }
 
+// Everything a call needs besides its arguments and results.
+struct Scratch {
+    AlignedQueries aligned;
+    CodedQueries coded;
+    std::vector<Chunk> chunks;
+    std::vector<Worker> workers;
+    std::vector<SharedLeast> least;
+};
+
 } // namespace
 
 void topk(const Queries &given, const Gallery &gallery, const Filter &filter, std::size_t k, std::size_t threads,
           const Level &level, std::int64_t *labels, float *scores) {
     if (given.n == 0) return;
-    const AlignedQueries aligned(given);
-    const Queries &queries = aligned.queries;
-    const std::vector<Chunk> chunks = chunks_of(gallery);
+    const Spare<Scratch> scratch; // of an earlier call: once it has grown, nothing is allocated
+    scratch->aligned.start(given);
+    const Queries &queries = scratch->aligned.queries;
+    std::vector<Chunk> &chunks = scratch->chunks;
+    list_chunks(gallery, chunks);
     std::size_t m = 0;
     for (const Chunk &chunk : chunks) m += chunk.end - chunk.begin;
 
-    // When a good part of all items are hits, there is nothing to screen out.
-    const bool screen = any_codes(gallery) && k * CROWDED < m;
-    CodedQueries coded;
+    const bool screen = any_codes(gallery) && k * MANY_HITS < m;
+    CodedQueries &coded = scratch->coded;
     if (screen) coded.start(queries, level.query_limit);
     const std::size_t group = std::max<std::size_t>(48, QUERY_BYTES / code_depth(queries.d) / 48 * 48);
 
     threads = std::min(threads, queries.n * m * gallery.t * gallery.d / WORTH_A_THREAD + 1);
     // With fewer chunks than threads, each thread takes queries and sees all items.
     const bool share_queries = chunks.size() < threads;
-    std::vector<Worker> workers(threads);
-    std::vector<SharedLeast> least(queries.n, SharedLeast(filter.above));
+    std::vector<Worker> &workers = scratch->workers;
+    if (workers.size() < threads) workers.resize(threads);
+    std::vector<SharedLeast> &least = scratch->least;
+    least.assign(queries.n, SharedLeast(filter.above));
 
     if (share_queries) {
         const std::size_t slice = std::min(group, (queries.n + threads - 1) / threads);
@@ -200,9 +206,9 @@ void topk(const Queries &given, const Gallery &gallery, const Filter &filter, st
     // is total, so the k best don't depend on who scanned what.
     for (std::size_t first = 0; first < queries.n; first += group) {
         const std::size_t end = std::min(queries.n, first + group);
-        for (Worker &worker : workers)
-            worker.start(queries, screen ? &coded : nullptr, gallery, filter, level, k, first, end,
-                         least.data() + first);
+        for (std::size_t number = 0; number < threads; ++number)
+            workers[number].start(queries, screen ? &coded : nullptr, gallery, filter, level, k, first, end,
+                                  least.data() + first);
         std::atomic<std::size_t> next_chunk{0}, next_query{first};
         run_workers(threads, [&](std::size_t number) {
             for (std::size_t chunk; (chunk = next_chunk.fetch_add(1)) < chunks.size();)

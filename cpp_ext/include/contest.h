@@ -36,13 +36,27 @@ struct Candidate {
 struct Contest {
     Selection selection;               // exact scores
     std::vector<Candidate> candidates; // still to be scored
-    std::size_t passed = 0;            // the screen, of the chunk at hand
-    std::size_t chunks_in_full = 0;    // to come without a screen, since too many passed it
+    std::size_t seen = 0, passed = 0;  // of the screen, since it was last judged
+    bool judged = false;               // once; until then there was no threshold to begin with
+    std::size_t items_in_full = 0;     // to come without a screen, since too many passed it
+
+    static constexpr std::size_t WINDOW = 4096;
 
     void start(std::size_t k, float above, bool screen) {
         selection.start(k, above);
         candidates.clear();
-        chunks_in_full = screen ? 0 : std::numeric_limits<std::size_t>::max();
+        seen = passed = 0;
+        judged = false;
+        items_in_full = screen ? 0 : std::numeric_limits<std::size_t>::max();
+    }
+
+    // Whether screening pays is asked once per WINDOW items: of more survivors than one in eight, full
+    // scores are cheaper. Later parts may be less crowded, so that isn't for good.
+    void judge(std::size_t items) {
+        if ((seen += items) < WINDOW) return;
+        if (judged && passed * 8 > seen) items_in_full = 16 * WINDOW;
+        judged = true;
+        seen = passed = 0;
     }
 
     // Drops candidates that can't be hits: those above whose upper bound k others are proved to lie.

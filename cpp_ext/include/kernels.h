@@ -111,6 +111,7 @@ struct Part {
     std::size_t mask_stride;    // bytes from one query's bits to the next's; 0: one mask for all queries
     const std::int64_t *labels; // what an item is called in the result, unique; null: first + its number
     std::int64_t first;
+    std::uint8_t *read; // null, or ceil(m / 8) bytes: the bits of items whose data is read are set
 };
 
 struct Gallery {
@@ -150,5 +151,8 @@ void mean_of(const Part &, std::size_t t, std::size_t d, const Level &, float *m
 // Codes of every row: panels and bounds as Codes describes them, padding rows included.
 void encode(const Part &, std::size_t t, std::size_t d, const float *mean, std::size_t threads, const Level &,
             std::uint8_t *panels, PanelBounds *bounds);
+
+// uppers[q * m + i]: the screen's bound of query q and item i of a coded part with t = 1.
+void upper_bounds(const Queries &, const Part &, std::size_t d, const Level &, float *uppers);
 
 } // namespace labrador

@@ -25,7 +25,7 @@ class ScreenedScan {
         part_ = nullptr;
         item_panels_ = gallery.t == 1 ? 1 : (gallery.t + PANEL_ROWS - 1) / PANEL_ROWS;
         every_ = gallery.top_tokens > 1;
-        token_uppers_.resize(gallery.t);
+        token_uppers_.resize((gallery.t + LANES - 1) / LANES * LANES);
         token_lowers_.resize(gallery.t);
     }
 
@@ -34,7 +34,6 @@ class ScreenedScan {
     template <class Settle>
     void range(std::size_t part, std::size_t begin, std::size_t end, const std::vector<std::size_t> &queries,
                std::size_t capacity, const Settle &settle) {
-        for (const std::size_t query : queries) contests_[query - first_query_].passed = 0;
         enter(part, queries);
         list_panels(begin, end, queries);
         const std::size_t block = queries.size() > STREAMED ? std::max(BLOCK_PANELS, item_panels_)
@@ -59,6 +58,7 @@ class ScreenedScan {
     static constexpr std::size_t BLOCK_PANELS = 4; // 32 KiB at d = 512: stays in the first-level cache for all queries
     static constexpr std::size_t STREAMED = 4;     // so few queries that a block is read once, from memory
     static constexpr std::size_t TILE_QUERIES = 48;
+    static constexpr std::size_t LANES = 8;
 
     // What depends on the part: each query's score of the mean, and its threshold.
     void enter(std::size_t part, const std::vector<std::size_t> &queries) {
@@ -170,19 +170,53 @@ class ScreenedScan {
     void add_late(Contest &contest, std::size_t place, std::size_t query, std::size_t at, std::size_t first_panel,
                   std::size_t j) {
         std::size_t known = 0;
-        for (std::size_t panel = 0; panel < item_panels_; ++panel) {
-            const std::uint32_t rows = every_ ? eligible_[first_panel + j + panel] : hits_[at + j + panel];
-            for (std::uint32_t left = rows; left; left &= left - 1) {
+        for (std::size_t panel = 0; panel < item_panels_; ++panel)
+            for (std::uint32_t left = token_rows(at, first_panel, j + panel); left; left &= left - 1)
+                token_uppers_[known++] = known_bound(
+                    uppers_[(at + j + panel) * PANEL_ROWS + static_cast<std::size_t>(__builtin_ctz(left))]);
+        if (every_ && cannot_reach(constants_[place].threshold)) return;
+        known = 0;
+        for (std::size_t panel = 0; panel < item_panels_; ++panel)
+            for (std::uint32_t left = token_rows(at, first_panel, j + panel); left; left &= left - 1) {
                 const auto row = static_cast<std::size_t>(__builtin_ctz(left));
                 const float upper = uppers_[(at + j + panel) * PANEL_ROWS + row];
                 token_uppers_[known] = upper;
                 token_lowers_[known++] = lower(upper, place, *bounds_[first_panel + j + panel], row);
             }
-        }
         const float upper = late_score(token_uppers_.data(), known, gallery_->top_tokens);
         if (upper < constants_[place].threshold) return;
         add(contest, place, query, first_items_[first_panel + j], upper,
             late_score(token_lowers_.data(), known, gallery_->top_tokens));
+    }
+
+    // A bound that isn't a number says nothing.
+    static float known_bound(float upper) { return upper == upper ? upper : std::numeric_limits<float>::infinity(); }
+
+    // Which tokens of a panel the screen gave bounds of.
+    std::uint32_t token_rows(std::size_t at, std::size_t first_panel, std::size_t panel) const {
+        return every_ ? eligible_[first_panel + panel] : hits_[at + panel];
+    }
+
+    // Takes the largest of an item's bounds out one by one: once the rest can't be larger than the last one
+    // taken, most items are seen to fall short after two or three. Spoils token_uppers_.
+    bool cannot_reach(float threshold) {
+        const auto top = static_cast<double>(gallery_->top_tokens);
+        std::fill(token_uppers_.begin() + static_cast<std::ptrdiff_t>(gallery_->t), token_uppers_.end(), -FLT_MAX);
+        double sum = 0;
+        for (std::size_t taken = 1; taken <= gallery_->top_tokens; ++taken) {
+            float lanes[LANES], largest = -FLT_MAX;
+            std::fill(lanes, lanes + LANES, -FLT_MAX);
+            for (std::size_t i = 0; i < token_uppers_.size(); i += LANES) // in lanes, which compilers make vectors of
+                for (std::size_t lane = 0; lane < LANES; ++lane)
+                    lanes[lane] = token_uppers_[i + lane] > lanes[lane] ? token_uppers_[i + lane] : lanes[lane];
+            for (const float lane : lanes) largest = lane > largest ? lane : largest;
+            if (!(std::fabs(largest) < FLT_MAX)) return false;
+            *std::find(token_uppers_.begin(), token_uppers_.end(), largest) = -FLT_MAX;
+            sum += largest;
+            const double most = (sum + (top - static_cast<double>(taken)) * largest) / top;
+            if (most + std::fabs(largest) * 1e-4 < threshold) return true; // more than the rounding of late_score
+        }
+        return false;
     }
 
     // Bounds that aren't numbers say nothing.

@@ -57,7 +57,7 @@ class Config:
     pretrained: str | None = None  # open_clip tag or weight file; none: from nothing
     height: int = 128  # pixels
     width: int = 64  # pixels
-    losses: tuple[Literal["infonce", "sdm", "id"], ...] = ("infonce",)  # summed, weight 1 each
+    losses: tuple[Literal["infonce", "sdm", "id", "cmt"], ...] = ("infonce",)  # summed, weight 1 each
     temperature: float = 0.05  # of the cosines in infonce and sdm; the first value if learned
     learn_temperature: bool = True  # from nothing, it has to sharpen as the towers do
     epochs: int = 3  # each holds every (picture, caption) pair about once
@@ -84,7 +84,7 @@ class Config:
             if getattr(self, name) <= 0:
                 raise InputError(f"{name}: {getattr(self, name)} must be above 0")
         if not self.losses:
-            raise InputError("losses: none given; choose from infonce, sdm, id")
+            raise InputError("losses: none given; choose from infonce, sdm, id, cmt")
 
 
 class Trainee(nn.Module):
@@ -149,11 +149,11 @@ def step_losses(trainee: nn.Module, batch: Batch, cfg: Config, device: torch.dev
     parts: dict[str, Tensor] = {}
     for name in cfg.losses:
         if name == "id":
-            head = inner.heads.classifier
-            parts[name] = losses.identity(image, text, labels, head.weight, head.bias)
+            parts[name] = losses.identity(image, text, labels, *inner.heads.classifier.parameters())
+        elif name == "cmt":
+            parts[name] = losses.cmt(image, text, labels)
         else:
-            loss = losses.infonce if name == "infonce" else losses.sdm
-            parts[name] = loss(image, text, labels, inner.temperature)
+            parts[name] = getattr(losses, name)(image, text, labels, inner.temperature)
     return parts
 
 
