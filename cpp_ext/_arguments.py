@@ -78,11 +78,12 @@ def part_of(
     mask: Bits | None = None,
     labels: Indices | None = None,
     codes: tuple[Bits, Floats, Floats] | None = None,
+    read: Bits | None = None,
 ) -> tuple[Any, ...]:
     """What the compiled module takes for a part: (m, t, d) items and what goes with them."""
     name = items.dtype.name
     plain = items.view(np.uint16) if name == "bfloat16" else items  # NumPy alone doesn't know bfloat16
-    return (plain, name, mask, labels, *(codes or (None, None, None)))
+    return (plain, name, mask, labels, *(codes or (None, None, None)), read)
 
 
 def labels_of(name: str, labels: Any, m: int) -> Indices | None:
@@ -93,6 +94,19 @@ def labels_of(name: str, labels: Any, m: int) -> Indices | None:
     if array.shape != (m,):
         raise ValueError(f"{name} must hold one number per item, shape ({m},), got {array.shape}")
     return np.ascontiguousarray(array)
+
+
+def read_of(name: str, read: Any, m: int) -> Bits | None:
+    """(ceil(m/8),) uint8 that can be written, or None."""
+    if read is None:
+        return None
+    array = _array(name, read, np.uint8, "(ceil(m/8),)")
+    if array.shape != ((m + 7) // 8,) or not array.flags.c_contiguous or not array.flags.writeable:
+        raise ValueError(
+            f"{name} must hold one bit per item, contiguous and writable, shape ({(m + 7) // 8},), got "
+            f"{array.shape}"
+        )
+    return array
 
 
 def count_of(name: str, value: SupportsIndex, least: int) -> int:

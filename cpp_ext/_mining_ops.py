@@ -6,11 +6,10 @@ both run the kernels, with torch's number of threads; elsewhere :mod:`cpp_ext._m
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.library import CustomOpDef
 
 from cpp_ext import _mining, _mining_torch
 from cpp_ext._mining_arguments import Rules, same_ids
@@ -49,7 +48,7 @@ def _search_cpu(
         same_ids(Rules(paired, semi_hard, exclude_self), anchor_ids.numpy(), other_ids.numpy())
         return _search(anchors, others, anchor_ids, other_ids, paired, semi_hard, exclude_self)
     found = _mining.choices(
-        anchors.numpy(), others.numpy(), anchor_ids.numpy(), other_ids.numpy(),
+        anchors.detach().numpy(), others.detach().numpy(), anchor_ids.numpy(), other_ids.numpy(),
         positives="paired" if paired else "hardest", semi_hard=semi_hard, exclude_self=exclude_self,
         threads=torch.get_num_threads(), level=None,
     )  # fmt: skip
@@ -84,7 +83,7 @@ def _gradient_cpu(
 ) -> tuple[Tensor, Tensor]:
     if anchors.dtype != torch.float32:
         return _gradient(anchors, others, positive, d_positive, negative, d_negative)
-    arrays = (part.numpy() for part in (anchors, others, positive, d_positive, negative, d_negative))
+    arrays = (part.detach().numpy() for part in (anchors, others, positive, d_positive, negative, d_negative))
     d_anchors, d_others = _mining.gradient(*arrays, threads=torch.get_num_threads())
     return torch.from_numpy(d_anchors), torch.from_numpy(d_others)
 
@@ -103,13 +102,29 @@ def _backward(ctx: Any, d_positive: Tensor, d_negative: Tensor, *_: Any) -> tupl
     return (*slopes, None, None, None, None, None)
 
 
-def _operator(name: str, anywhere: Any, on_cpu: Any, shapes: Any) -> CustomOpDef:
-    operator = cast(CustomOpDef, torch.library.custom_op(f"labrador::{name}", anywhere, mutates_args=()))
-    operator.register_kernel("cpu", on_cpu)
-    operator.register_fake(shapes)
-    return operator
+def _operator(name: str, schema: str, anywhere: Any, on_cpu: Any, shapes: Any) -> Any:
+    # Not torch.library.custom_op: the first call of one loads torch._dynamo, more than a second.
+    torch.library.define(f"labrador::{name}", schema)
+    torch.library.impl(f"labrador::{name}", "default", anywhere)
+    torch.library.impl(f"labrador::{name}", "cpu", on_cpu)
+    torch.library.register_fake(f"labrador::{name}", shapes)
+    return getattr(torch.ops.labrador, name).default
 
 
-hard_triplets = _operator("hard_triplets", _search, _search_cpu, _search_shapes)
-hard_triplets_gradient = _operator("hard_triplets_gradient", _gradient, _gradient_cpu, _gradient_shapes)
-hard_triplets.register_autograd(_backward, setup_context=_keep)
+hard_triplets = _operator(
+    "hard_triplets",
+    "(Tensor anchors, Tensor others, Tensor anchor_ids, Tensor other_ids, bool paired, bool semi_hard, "
+    "bool exclude_self) -> (Tensor, Tensor, Tensor, Tensor)",
+    _search,
+    _search_cpu,
+    _search_shapes,
+)
+hard_triplets_gradient = _operator(
+    "hard_triplets_gradient",
+    "(Tensor anchors, Tensor others, Tensor positive, Tensor d_positive, Tensor negative, "
+    "Tensor d_negative) -> (Tensor, Tensor)",
+    _gradient,
+    _gradient_cpu,
+    _gradient_shapes,
+)
+torch.library.register_autograd("labrador::hard_triplets", _backward, setup_context=_keep)

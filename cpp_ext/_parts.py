@@ -24,14 +24,17 @@ class Part:
     packed: Packed | None
     mask: npt.NDArray[np.uint8] | None
     labels: npt.NDArray[np.int64] | None
+    read: npt.NDArray[np.uint8] | None
 
     def given(self) -> tuple[Any, ...]:
         """For the compiled module."""
         codes = (self.packed.panels, self.packed.bounds, self.packed.mean) if self.packed else None
-        return arguments.part_of(self.items, self.mask, self.labels, codes)
+        return arguments.part_of(self.items, self.mask, self.labels, codes, self.read)
 
 
-def parts_of(gallery: Any, d: int, n: int, mask: Any = None, labels: Any = None) -> list[Part]:
+def parts_of(
+    gallery: Any, d: int, n: int, mask: Any = None, labels: Any = None, read: Any = None
+) -> list[Part]:
     """One part for an array or a Packed, one for each of a sequence of them; all of the same t and d."""
     whole = isinstance(gallery, (np.ndarray, Packed)) or not isinstance(gallery, Sequence)
     given = [gallery] if whole else list(gallery)
@@ -39,9 +42,10 @@ def parts_of(gallery: Any, d: int, n: int, mask: Any = None, labels: Any = None)
         raise ValueError("gallery is an empty sequence: give at least one part, which may have no rows")
     masks = [mask] if whole else _per_part("mask", mask, len(given))
     numbers = [labels] if whole else _per_part("labels", labels, len(given))
+    reads = [read] if whole else _per_part("read", read, len(given))
     if not whole and any((x is None) != (numbers[0] is None) for x in numbers):
         raise ValueError("labels must be given for every part or for none")
-    parts = []
+    parts: list[Part] = []
     for place, part in enumerate(given):
         at = "" if whole else f"[{place}]"
         packed = part if isinstance(part, Packed) else None
@@ -61,6 +65,7 @@ def parts_of(gallery: Any, d: int, n: int, mask: Any = None, labels: Any = None)
                 packed,
                 arguments.mask_of(masks[place], n, len(items), f"mask{at}"),
                 arguments.labels_of(f"labels{at}", numbers[place], len(items)),
+                arguments.read_of(f"read{at}", reads[place], len(items)),
             )
         )
     return parts

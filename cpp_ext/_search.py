@@ -29,6 +29,7 @@ def topk(
     top_tokens: SupportsIndex = 1,
     threads: SupportsIndex = 0,
     level: str | None = None,
+    read: npt.NDArray[np.uint8] | Sequence[npt.NDArray[np.uint8] | None] | None = None,
 ) -> tuple[npt.NDArray[np.int64], Floats]:
     """The k items of the gallery with the highest score for each query, exactly.
 
@@ -53,6 +54,9 @@ def topk(
         threads: 0 takes every processor this process may use. Small problems use fewer. The result
             doesn't depend on it.
         level: one of ``LEVELS`` or "reference"; None is ``level()``.
+        read: uint8 (ceil(m/8),), or a sequence of these for a gallery in parts, which is written to: the
+            bits (little order) of items whose vectors were read are set. The result depends on no vector
+            of another item, so where vectors come from a disk, these are the ones to check.
 
     Returns:
         indices (or labels) (n, k) int64 and scores (n, k) float32, best first, equal scores by ascending
@@ -64,7 +68,7 @@ def topk(
     """
     q = arguments.queries_of(queries)
     n = len(q)
-    parts = parts_of(gallery, q.shape[1], n, mask, labels)
+    parts = parts_of(gallery, q.shape[1], n, mask, labels, read)
     labelled = parts[0].labels is not None
     hits = arguments.count_of("k", k, 1)
     excluded = arguments.exclude_of(exclude, n, None if labelled else sum(len(p.items) for p in parts))
@@ -92,11 +96,18 @@ def _specified(
     """The NumPy specification on the parts put together, in the order of their labels."""
     items = np.concatenate([part.items.astype(np.float32) for part in parts])
     masks = [_booleans(part, len(queries)) for part in parts]
+    for part, seen in zip(parts, masks, strict=True):
+        if part.read is not None:
+            np.bitwise_or(part.read, np.packbits(seen.any(axis=0), bitorder="little"), out=part.read)
     names = np.arange(len(items))
     if parts[0].labels is not None:
         names = np.concatenate([part.labels for part in parts if part.labels is not None])
     order = np.argsort(names, kind="stable")
-    barred = None if exclude is None else [np.flatnonzero(np.isin(names[order], rows)) for rows in exclude]
+    barred = (
+        None
+        if exclude is None
+        else [np.flatnonzero(np.isin(names[order], rows)).tolist() for rows in exclude]
+    )
     rows, scores = reference.topk(
         queries, items[order], k, mask=np.concatenate(masks, axis=1)[:, order], exclude=barred,
         min_score=min_score, top_tokens=top_tokens,

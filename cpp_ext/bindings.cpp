@@ -28,7 +28,7 @@ labrador::Element element_of(const std::string &name) {
 }
 
 // One part as Python gives it: (vectors (m, t, d) of the element's size, element, mask or None, labels or
-// None, panels or None, bounds or None, mean or None). Keeps the arrays alive.
+// None, panels or None, bounds or None, mean or None, read or None). Keeps the arrays alive.
 struct GivenParts {
     std::vector<py::tuple> held;
     std::vector<labrador::Codes> codes;
@@ -61,6 +61,7 @@ struct GivenParts {
                             tuple[6].cast<Floats>().data()};
                 part.codes = &codes[p];
             }
+            if (!tuple[7].is_none()) part.read = tuple[7].cast<Bits>().mutable_data();
             part.first = first;
             first += static_cast<std::int64_t>(part.m);
         }

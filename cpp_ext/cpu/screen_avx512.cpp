@@ -60,10 +60,7 @@ void block(const std::int8_t *const *queries, const ScreenQuery *constants, cons
 }
 
 constexpr std::size_t GROUP = 4;  // queries in a block
-#ifndef PP
-#define PP 2
-#endif
-constexpr std::size_t PANELS = PP; // panels in a block
+constexpr std::size_t PANELS = 2; // panels in a block
 
 // All queries against P panels, in groups of nearly equal size.
 template <int P>
@@ -77,8 +74,8 @@ void columns(const std::int8_t *const *queries, const ScreenQuery *constants, st
         // The groups share the fetching of the next panels, which mostly lie after these.
         const std::size_t pace = PANEL_ROWS * PANEL_STEP / groups;
         const std::size_t ahead = P * depth * PANEL_ROWS + group * (depth / PANEL_STEP) * pace;
-        blocks[size - 1](queries + i, constants + i, panels, bounds, count, depth, ahead, pace, every,
-                         hits + i * count, uppers + i * count * PANEL_ROWS);
+        blocks[size - 1](queries + i, constants + i, panels, bounds, count, depth, ahead, pace, every, hits + i * count,
+                         uppers + i * count * PANEL_ROWS);
         i += size;
     }
 }

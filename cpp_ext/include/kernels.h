@@ -111,6 +111,7 @@ struct Part {
     std::size_t mask_stride;    // bytes from one query's bits to the next's; 0: one mask for all queries
     const std::int64_t *labels; // what an item is called in the result, unique; null: first + its number
     std::int64_t first;
+    std::uint8_t *read; // null, or ceil(m / 8) bytes: the bits of items whose data is read are set
 };
 
 struct Gallery {

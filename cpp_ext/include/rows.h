@@ -47,6 +47,7 @@ class RowList {
     }
 
     void add(const Part &part, std::size_t item, std::size_t token, const Level &level) {
+        if (part.read && token == 0) note(part.read[item / 8], static_cast<std::uint8_t>(1 << item % 8));
         const void *row = row_at(part, item, token);
         if (part.element == Element::float32) {
             pointers.push_back(static_cast<const float *>(row));
@@ -61,6 +62,11 @@ class RowList {
     std::vector<const float *> pointers;
 
   private:
+    // Threads may score items of the same byte. Most have been noted before, which a plain load tells.
+    static void note(std::uint8_t &byte, std::uint8_t bit) {
+        if (!(__atomic_load_n(&byte, __ATOMIC_RELAXED) & bit)) __atomic_fetch_or(&byte, bit, __ATOMIC_RELAXED);
+    }
+
     std::size_t capacity_ = 0, d_ = 0;
     std::vector<float> copies_;
 };

@@ -207,6 +207,16 @@ def test_half_precision_is_worked_on_in_float32(dtype):
         assert batch_hard_triplet_loss(*single, *ids) == meant
 
 
+def test_without_gradients():
+    arguments = batch(40, 31)
+    meant = batch_hard_triplet_loss(*arguments)
+    for mode in (torch.no_grad, torch.inference_mode):
+        with mode():
+            found = batch_hard_triplet_loss(*arguments)
+            assert found == meant
+            assert not found.requires_grad
+
+
 def test_the_same_bits_at_every_number_of_threads():
     arguments = batch(700, 500, people=9)
     before, found = torch.get_num_threads(), []
