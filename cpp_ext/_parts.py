@@ -45,7 +45,7 @@ def parts_of(
     reads = [read] if whole else _per_part("read", read, len(given))
     if not whole and any((x is None) != (numbers[0] is None) for x in numbers):
         raise ValueError("labels must be given for every part or for none")
-    parts = []
+    parts: list[Part] = []
     for place, part in enumerate(given):
         at = "" if whole else f"[{place}]"
         packed = part if isinstance(part, Packed) else None

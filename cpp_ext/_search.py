@@ -103,7 +103,11 @@ def _specified(
     if parts[0].labels is not None:
         names = np.concatenate([part.labels for part in parts if part.labels is not None])
     order = np.argsort(names, kind="stable")
-    barred = None if exclude is None else [np.flatnonzero(np.isin(names[order], rows)) for rows in exclude]
+    barred = (
+        None
+        if exclude is None
+        else [np.flatnonzero(np.isin(names[order], rows)).tolist() for rows in exclude]
+    )
     rows, scores = reference.topk(
         queries, items[order], k, mask=np.concatenate(masks, axis=1)[:, order], exclude=barred,
         min_score=min_score, top_tokens=top_tokens,
