@@ -63,8 +63,8 @@ def _threads() -> Iterator[None]:
 def die_after_first_save(monkeypatch: pytest.MonkeyPatch) -> None:
     real = checkpoint.save
 
-    def save(path: Path, *rest: Any) -> None:
-        real(path, *rest)
+    def save(path: Path, *rest: Any, **more: Any) -> None:
+        real(path, *rest, **more)
         if path.name == "ckpt.pt":
             raise KeyboardInterrupt
 
@@ -115,7 +115,7 @@ def test_a_run_leaves_its_folder(finished: Config) -> None:
     assert np.isfinite([line["loss"] for line in steps(out)]).all()
     evals = [line for line in lines if line["event"] == "eval"]
     assert {"rank1", "rank5", "rank10", "map", "minp"} <= evals[0].keys()
-    assert lines[-1]["best"]["rank1"] == max(line["rank1"] for line in evals)
+    assert lines[-1]["best"]["val"]["rank1"] == max(line["rank1"] for line in evals)
     with Image.open(out / "loss.png") as picture:
         picture.load()
         assert picture.format == "PNG"
@@ -127,7 +127,7 @@ def test_its_checkpoint_opens_without_the_recipe_being_named(finished: Config) -
     assert module.recipe == "clip"
     assert (module.image_spec.height, module.image_spec.width) == (32, 16)
     assert module.schema is not None
-    assert module.provenance == {"data": "drawn", "licence": "Apache-2.0"}
+    assert module.provenance == {"data": "drawn", "licence": "Apache-2.0", "chosen": "last, epoch 2"}
     assert module.encode_image(torch.zeros(2, 3, 32, 16)).shape == (2, 128)
 
 
@@ -161,7 +161,7 @@ def test_a_finished_run_has_nothing_to_do(finished: Config) -> None:
     before = path.read_bytes()
     result = clip.train(replace(finished, workers=3))
     assert path.read_bytes() == before
-    assert result["last"]["epoch"] == 2
+    assert result["last"]["val"]["epoch"] == 2
 
 
 def test_a_run_with_other_settings_is_refused_by_name(finished: Config) -> None:

@@ -179,6 +179,8 @@ def test_counts_that_differ_from_the_published_ones_are_said(root: Path) -> None
     notes = load("market1501", root, "test").notes
     assert "bounding_box_test pictures: 6 here, 19,732 published" in notes
     assert "query people: 3 here, 750 published" in notes
+    assert "junk pictures (-1): 1 here, 3,819 published" in notes
+    assert "distractors (0000): 1 here, 2,798 published" in notes
     assert "test attribute categories: 2 here, 484 published" in notes
     assert "train attribute categories: 3 here, 508 published" in load("market1501", root, "train").notes
 
