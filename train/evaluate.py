@@ -196,9 +196,8 @@ def main(args: Args) -> None:
     reports = run(args)
     for report in reports:
         facts = report.facts
-        title = f"{facts['data']}, {facts['task']} → image"
-        chosen = f"{facts['model']}: {facts['chosen']}" if facts["chosen"] else facts["model"]
-        table = Table("metric", "%", "95 % interval", title=title, caption=chosen)
+        console.print(facts["model"], f"({facts['chosen']})" if facts["chosen"] else "", soft_wrap=True)
+        table = Table("metric", "%", "95 % interval", title=f"{facts['data']}, {facts['task']} → image")
         for row in report.metrics.table(report.intervals):
             table.add_row(*row)
         console.print(table)

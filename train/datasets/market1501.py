@@ -1,9 +1,9 @@
 """Market-1501 with its attribute table: pedestrian crops from six cameras, 27 attributes per person.
 
     Market-1501-v15.09.15/
-      bounding_box_train/   12,936 pictures of 751 people
-      bounding_box_test/    19,732 pictures; person -1 is junk, person 0000 a distractor
-      query/                3,368 pictures of 750 people
+      bounding_box_train/   12,936 pictures of 751 people with 508 different sets of attributes
+      bounding_box_test/    19,732 pictures; person -1 is junk (3,819), person 0000 a distractor (2,798)
+      query/                3,368 pictures of 750 people with 484 sets, 169 of which occur in training
       market_attribute.mat  (here, in attribute/, or beside the folder)
 
 A picture is called ``0001_c1s1_001051_00.jpg``: person, camera, sequence, frame, box. There is no
