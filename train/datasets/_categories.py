@@ -7,7 +7,7 @@ losses tell apart and what a query asks for; two pictures with the same sentence
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +79,6 @@ def category_split(
     labels: Labels,
     numbers: npt.NDArray[np.int64],
     notes: Sequence[str],
-    image_id: Callable[[Path], str] = lambda path: path.name,
 ) -> Split:
     """Every category among the pictures asks once, by its sentence, for all pictures that have it.
 
@@ -92,7 +91,7 @@ def category_split(
     sentence = {number: schema.sentence(attributes) for number, attributes in described.items()}
     key = {number: Schema.as_set(attributes) for number, attributes in described.items()}
     samples = tuple(
-        Sample(image_id(path), path, number, (sentence[number],), attributes=described[number])
+        Sample(path.name, path, number, (sentence[number],), attributes=described[number])
         for path, number in zip(images, numbers.tolist(), strict=True)
     )
     return Split(
