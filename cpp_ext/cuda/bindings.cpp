@@ -26,5 +26,6 @@ PYBIND11_MODULE(_cuda, module) {
     module.def("device_count", device_count);
     module.def("device_of", labrador::device_of);
     module.def("wait_for", wait_for);
+    labrador::define_mining(module);
     labrador::define_topk(module);
 }

@@ -39,6 +39,7 @@ class OnDevice {
 template <class T> T *pointer(std::uintptr_t value) { return reinterpret_cast<T *>(value); }
 
 // One per operation, in bindings_<operation>.cpp.
+void define_mining(pybind11::module_ &);
 void define_topk(pybind11::module_ &);
 
 } // namespace labrador

@@ -21,8 +21,8 @@ __device__ inline float sum_lanes(float value, unsigned team) {
 }
 
 // Dot products of TILE queries with ROWS rows; every thread of the half-warp gets all of them.
-template <int TILE, class E>
-__device__ inline void dots(const float *const (&queries)[TILE], const E *const (&rows)[ROWS], std::int64_t d,
+template <int TILE, class Q, class E>
+__device__ inline void dots(const Q *const (&queries)[TILE], const E *const (&rows)[ROWS], std::int64_t d,
                             int lane, unsigned team, float (&sums)[TILE][ROWS]) {
 #pragma unroll
     for (int q = 0; q < TILE; ++q)
@@ -35,7 +35,7 @@ __device__ inline void dots(const float *const (&queries)[TILE], const E *const 
         for (int r = 0; r < ROWS; ++r) x[r] = widened(rows[r] + e);
 #pragma unroll
         for (int q = 0; q < TILE; ++q) {
-            const float value = __ldg(queries[q] + e);
+            const float value = widened(queries[q] + e);
 #pragma unroll
             for (int r = 0; r < ROWS; ++r) sums[q][r] = __fmaf_rn(value, x[r], sums[q][r]);
         }
