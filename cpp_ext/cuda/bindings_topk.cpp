@@ -24,7 +24,7 @@ CudaGallery gallery_of(const GalleryArgument &argument) {
     throw std::invalid_argument("no such element: " + element);
 }
 
-void pack(const GalleryArgument &gallery, Address mean, Address codes, int device, Address stream) {
+void run_pack(const GalleryArgument &gallery, Address mean, Address codes, int device, Address stream) {
     const CudaGallery rows = gallery_of(gallery);
     const py::gil_scoped_release released;
     const OnDevice current(device);
@@ -32,9 +32,9 @@ void pack(const GalleryArgument &gallery, Address mean, Address codes, int devic
           "pack on CUDA");
 }
 
-void topk(const std::tuple<Address, Number, Number> &queries, const GalleryArgument &gallery, Address codes,
-          int top_tokens, const std::tuple<Address, Number> &mask, const std::tuple<Address, Address> &excluded,
-          float above, Number k, Address indices, Address scores, Address workspace, int device, Address stream) {
+void run_topk(const std::tuple<Address, Number, Number> &queries, const GalleryArgument &gallery, Address codes,
+              int top_tokens, const std::tuple<Address, Number> &mask, const std::tuple<Address, Address> &excluded,
+              float above, Number k, Address indices, Address scores, Address workspace, int device, Address stream) {
     CudaTopk problem{};
     problem.queries = pointer<const float>(std::get<0>(queries));
     problem.n = std::get<1>(queries);
@@ -64,8 +64,8 @@ void define_topk(py::module_ &module) {
     module.attr("MAX_CODED") = CUDA_MAX_CODED;
     module.def("codes_bytes", cuda_codes_bytes);
     module.def("topk_workspace", cuda_topk_workspace);
-    module.def("pack", pack);
-    module.def("topk", topk);
+    module.def("pack", run_pack);
+    module.def("topk", run_topk);
 }
 
 } // namespace labrador
