@@ -32,11 +32,12 @@ def paired(ways: Mapping[str, Way], repetitions: int = REPETITIONS) -> tuple[dic
     each: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(repetitions):
         for name, way in ways.items():
-            each[name].append(_timed(way, turn))
+            each[name].append(milliseconds(way, turn))
     return {name: Runs(tuple(times)) for name, times in each.items()}, results
 
 
-def _timed(way: Way, turn: int) -> float:
+def milliseconds(way: Way, turn: int) -> float:
+    """Of one call."""
     began, ended = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
     torch.cuda.synchronize()
     torch.cuda._sleep(HEAD_START)
