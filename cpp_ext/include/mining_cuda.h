@@ -36,7 +36,7 @@ struct CudaMining {
     void *workspace; // cuda_mining_workspace bytes, aligned to 256
 };
 
-constexpr std::int64_t CUDA_MINING_ROWS = std::int64_t(1) << 30; // n and m; row numbers of both sides fit 31 bits
+constexpr std::int64_t CUDA_MINING_ROWS = std::int64_t(1) << 21; // n and m, so that their tiles fit a grid
 constexpr std::int64_t CUDA_MINING_DEPTH = 65536;                // d; 127 * 127 * d stays below 2^31
 
 std::size_t cuda_mining_workspace(std::int64_t n, std::int64_t m, std::int64_t d);
