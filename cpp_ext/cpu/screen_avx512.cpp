@@ -60,10 +60,7 @@ void block(const std::int8_t *const *queries, const ScreenQuery *constants, cons
 }
 
 constexpr std::size_t GROUP = 4;  // queries in a block
-#ifndef PP
-#define PP 2
-#endif
-constexpr std::size_t PANELS = PP; // panels in a block
+constexpr std::size_t PANELS = 2; // panels in a block
 
 // All queries against P panels, in groups of nearly equal size.
 template <int P>
@@ -77,8 +74,8 @@ void columns(const std::int8_t *const *queries, const ScreenQuery *constants, st
         // The groups share the fetching of the next panels, which mostly lie after these.
         const std::size_t pace = PANEL_ROWS * PANEL_STEP / groups;
         const std::size_t ahead = P * depth * PANEL_ROWS + group * (depth / PANEL_STEP) * pace;
-        blocks[size - 1](queries + i, constants + i, panels, bounds, count, depth, ahead, pace, every,
-                         hits + i * count, uppers + i * count * PANEL_ROWS);
+        blocks[size - 1](queries + i, constants + i, panels, bounds, count, depth, ahead, pace, every, hits + i * count,
+                         uppers + i * count * PANEL_ROWS);
         i += size;
     }
 }
@@ -88,8 +85,8 @@ void columns(const std::int8_t *const *queries, const ScreenQuery *constants, st
 void screen_tile_avx512(const std::int8_t *const *queries, const ScreenQuery *constants, std::size_t n,
                         const std::uint8_t *const *panels, const PanelBounds *const *bounds, std::size_t count,
                         std::size_t depth, bool every, std::uint16_t *hits, float *uppers) {
-    std::size_t j = 0;
-    for (; j + PANELS <= count; j += PANELS)
+    std::size_t j = 0; // few queries read as fast as memory gives, and that is faster from one place than from two
+    for (; n > GROUP && j + PANELS <= count; j += PANELS)
         columns<PANELS>(queries, constants, n, panels + j, bounds + j, count, depth, every, hits + j,
                         uppers + j * PANEL_ROWS);
     for (; j < count; ++j)

@@ -22,10 +22,10 @@ inline __attribute__((always_inline)) __m512 fold(const __m512 (&pairs)[16]) {
                                 _mm512_shuffle_f32x4(eight[s], eight[s + 4], 0xdd));
     const __m512d a = _mm512_castps_pd(four[0]), b = _mm512_castps_pd(four[1]), c = _mm512_castps_pd(four[2]),
                   d = _mm512_castps_pd(four[3]);
-    const __m512 ab = _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(a, b)),
-                                    _mm512_castpd_ps(_mm512_unpackhi_pd(a, b)));
-    const __m512 cd = _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(c, d)),
-                                    _mm512_castpd_ps(_mm512_unpackhi_pd(c, d)));
+    const __m512 ab =
+        _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(a, b)), _mm512_castpd_ps(_mm512_unpackhi_pd(a, b)));
+    const __m512 cd =
+        _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(c, d)), _mm512_castpd_ps(_mm512_unpackhi_pd(c, d)));
     const __m512 one = _mm512_add_ps(_mm512_shuffle_ps(ab, cd, _MM_SHUFFLE(2, 0, 2, 0)),
                                      _mm512_shuffle_ps(ab, cd, _MM_SHUFFLE(3, 1, 3, 1)));
     return _mm512_add_ps(one, _mm512_setzero_ps()); // makes -0 a +0
@@ -39,6 +39,11 @@ inline void block(const float *const *queries, const float *const *gallery, cons
     static_assert(Q == 1 ? R <= 16 : Q <= 4 && R <= 4, "pairs must fit one fold");
     constexpr int STEP = Q == 1 ? 16 : 4; // pair (i, j) is number i * STEP + j of the fold
     __m512 sums[16], x[R];
+    const float *query[Q], *row[R]; // clang would load the pointers at every step
+#pragma GCC unroll 4
+    for (int i = 0; i < Q; ++i) query[i] = queries[i];
+#pragma GCC unroll 16
+    for (int j = 0; j < R; ++j) row[j] = gallery[j];
 #pragma GCC unroll 16
     for (int p = 0; p < 16; ++p) sums[p] = _mm512_setzero_ps();
 
@@ -48,13 +53,13 @@ inline void block(const float *const *queries, const float *const *gallery, cons
         for (int j = 0; j < FETCH; ++j) _mm_prefetch(reinterpret_cast<const char *>(wanted[j] + e), _MM_HINT_T0);
 #pragma GCC unroll 16
         for (int j = 0; j < R; ++j) {
-            x[j] = _mm512_loadu_ps(gallery[j] + e);
+            x[j] = _mm512_loadu_ps(row[j] + e);
             // Else gcc loads the row anew for each query, and rows seldom begin a cache line: two reads each.
             if (Q > 1) __asm__("" : "+v"(x[j]));
         }
 #pragma GCC unroll 4
         for (int i = 0; i < Q; ++i) {
-            const __m512 q = _mm512_loadu_ps(queries[i] + e);
+            const __m512 q = _mm512_loadu_ps(query[i] + e);
 #pragma GCC unroll 16
             for (int j = 0; j < R; ++j) sums[i * STEP + j] = _mm512_fmadd_ps(q, x[j], sums[i * STEP + j]);
         }
@@ -62,10 +67,10 @@ inline void block(const float *const *queries, const float *const *gallery, cons
     if (e < d) { // absent lanes add 0 * 0, which changes at most the sign of a zero
         const __mmask16 present = static_cast<__mmask16>((1u << (d - e)) - 1);
 #pragma GCC unroll 16
-        for (int j = 0; j < R; ++j) x[j] = _mm512_maskz_loadu_ps(present, gallery[j] + e);
+        for (int j = 0; j < R; ++j) x[j] = _mm512_maskz_loadu_ps(present, row[j] + e);
 #pragma GCC unroll 4
         for (int i = 0; i < Q; ++i) {
-            const __m512 q = _mm512_maskz_loadu_ps(present, queries[i] + e);
+            const __m512 q = _mm512_maskz_loadu_ps(present, query[i] + e);
 #pragma GCC unroll 16
             for (int j = 0; j < R; ++j) sums[i * STEP + j] = _mm512_fmadd_ps(q, x[j], sums[i * STEP + j]);
         }
@@ -79,9 +84,13 @@ inline void block(const float *const *queries, const float *const *gallery, cons
     const __m128 of_query[4] = {_mm512_castps512_ps128(folded), _mm512_extractf32x4_ps(folded, 1),
                                 _mm512_extractf32x4_ps(folded, 2), _mm512_extractf32x4_ps(folded, 3)};
 #pragma GCC unroll 4
-    for (int i = 0; i < Q; ++i)
+    for (int i = 0; i < Q; ++i) {
+        __m128 sums_of_query = of_query[i];
+        // Else gcc stores by a masked vextractf32x4, which faults on memory behind the mask as well (class E6NF).
+        __asm__("" : "+v"(sums_of_query));
         _mm_mask_storeu_ps(dots + static_cast<std::size_t>(i) * stride, static_cast<__mmask8>((1u << R) - 1),
-                           of_query[i]);
+                           sums_of_query);
+    }
 }
 
 // One query reads as fast as memory gives: each four rows fetch the next four.
@@ -109,7 +118,10 @@ void row_groups(const float *const *queries, const float *const *gallery, std::s
 }
 
 template <int Q> constexpr auto *fetching(std::size_t fetch) {
-    return fetch == 0 ? row_groups<Q, 0> : fetch == 1 ? row_groups<Q, 1> : fetch == 2 ? row_groups<Q, 2> : row_groups<Q, 4>;
+    return fetch == 0   ? row_groups<Q, 0>
+           : fetch == 1 ? row_groups<Q, 1>
+           : fetch == 2 ? row_groups<Q, 2>
+                        : row_groups<Q, 4>;
 }
 
 } // namespace

@@ -64,7 +64,10 @@ def test_every_level_returns_the_expected_bits(program, every_case, tmp_path):
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_a_wrong_bit_is_seen(program, every_case, tmp_path, operation):
-    case = next(case for case in every_case if case.operation == operation and case.expected[-1].size > 1)
+    for_all = [
+        case for case in every_case if case.operation != "screen" or np.abs(case.inputs[0]).max() <= 63
+    ]
+    case = next(case for case in for_all if case.operation == operation and case.expected[-1].size > 1)
     write(tmp_path / "sound", [case])
     assert run(program, tmp_path / "sound").returncode == 0
     for wrong in range(len(case.expected)):

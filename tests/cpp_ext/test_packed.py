@@ -58,13 +58,11 @@ def test_no_score_exceeds_its_bound(random, kind, level):
 def test_the_bound_is_tight_enough_to_be_of_use(random):
     """An unlucky constant would leave the result right and the screen without effect."""
     from cpp_ext._levels import core
+    from cpp_ext._parts import parts_of
 
-    x = rows("unit", 2000, 512, random)
-    q = rows("unit", 20, 512, random)
-    packed = cpp_ext.pack(x)
+    x, q = rows("unit", 2000, 512, random), rows("unit", 20, 512, random)
     uppers = np.empty((20, 2000), np.float32)
-    core.upper_bounds(q, [(x[:, None, :], "float32", None, None, packed.panels, packed.bounds, packed.mean)],
-                      cpp_ext.LEVELS[-1], uppers)  # fmt: skip
+    core.upper_bounds(q, [parts_of(cpp_ext.pack(x), 512, 20)[0].given()], cpp_ext.LEVELS[-1], uppers)
     assert np.max(uppers - q @ x.T) < 0.04  # scores are spread by 0.044
 
 

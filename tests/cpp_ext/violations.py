@@ -12,6 +12,7 @@ from galleries import KINDS, queries, rows
 
 import cpp_ext
 from cpp_ext._levels import core
+from cpp_ext._parts import parts_of
 
 
 def count(kind, n, m, d, level, random):
@@ -28,9 +29,8 @@ def count(kind, n, m, d, level, random):
     q = np.ascontiguousarray(q[(norms > 2.0**-60) & (norms < 2.0**60)])
     if not len(q):
         return 0, 0
-    part = (gallery[:, None, :], "float32", None, None, packed.panels, packed.bounds, packed.mean)
     uppers = np.empty((len(q), m), np.float32)
-    core.upper_bounds(q, [part], level, uppers)
+    core.upper_bounds(q, [parts_of(packed, d, len(q))[0].given()], level, uppers)
     pairs = np.indices(uppers.shape).reshape(2, -1)
     scores = cpp_ext.score_pairs(q, gallery, pairs[0], pairs[1]).reshape(uppers.shape)
     return uppers.size, int((scores > uppers).sum())  # a NaN score is no hit, a NaN bound keeps its item

@@ -2,9 +2,10 @@
 //
 //     level_tests CASES [LEVEL ...]
 //
-// Prints per level how many cases of each operation passed. Ends non-zero when a result differs, when the
-// file is damaged, when a level met no case of an operation that the file has, or when the levels of this
-// machine aren't the ones named.
+// Prints per level and operation how many cases passed, of how many: what lacks is told about one by one,
+// or has queries of larger codes than the level takes. Ends non-zero when a result differs, when the file is
+// damaged, when a level met no case of an operation that the file has, or when the levels of this machine
+// aren't the ones named.
 #include "operations.h"
 
 #include <algorithm>
