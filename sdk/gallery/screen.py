@@ -104,13 +104,15 @@ class Screen:
             self._ready[:] = [block in self._made for block in range(len(self._ready))]
             self._whole = bool(self._ready.all())
 
-    def pieces(self) -> list[Piece]:
-        """In order, all rows that are ready; rows of other blocks may lie between them."""
-        pieces = self._pieces
-        if pieces is None:
-            with self.lock:
-                pieces = self._pieces = self._cut()
-        return pieces
+    def pieces(self, wanted: Bits | None) -> list[Piece] | None:
+        """In order, all rows that are ready; rows of other blocks may lie between them. None when a wanted
+        row isn't, any more: another thread has had to distrust the file."""
+        with self.lock:
+            if self.unready(wanted):
+                return None
+            if self._pieces is None:
+                self._pieces = self._cut()
+            return self._pieces
 
     def compare(self, at: Sequence[int], read: Sequence[int]) -> int | None:
         """The first of the rows that were read whose vector isn't the one that was coded; each is compared

@@ -55,9 +55,9 @@ def best(
     hits = min(k, snapshot.count)
     while len(queries) and wanted:
         _check(connection, snapshot, wanted)
-        notes, readings, found = _scan(wanted, queries, hits, excluded, min_score, top_tokens)
-        if _compare(connection, snapshot, notes, readings):
-            places[:, :hits], scores[:, :hits] = found
+        scanned = _scan(wanted, queries, hits, excluded, min_score, top_tokens)
+        if scanned is not None and _compare(connection, snapshot, *scanned[:2]):
+            places[:, :hits], scores[:, :hits] = scanned[2]
             break
     return places, scores
 
@@ -86,8 +86,8 @@ def _scan(
     excluded: Sequence[Sequence[int]] | None,
     min_score: float | None,
     top_tokens: int,
-) -> tuple[Bits, list[Reading], tuple[Places, Floats]]:
-    """What was read, and the places and scores (n, k) that came of it."""
+) -> tuple[Bits, list[Reading], tuple[Places, Floats]] | None:
+    """What was read, and the places and scores (n, k) that came of it; None where blocks aren't ready."""
     parts: list[Floats | cpp_ext.Packed] = []
     labels: list[Places] = []
     masks: list[Bits | None] = []
@@ -102,7 +102,10 @@ def _scan(
             masks.append(bits)
             reads.append(None)
             continue
-        for piece in segment.screen.pieces():
+        pieces = segment.screen.pieces(bits)
+        if pieces is None:
+            return None
+        for piece in pieces:
             rows = piece.rows
             first, last = rows.start // 8, -(-rows.stop // 8)
             parts.append(piece.packed)
