@@ -92,8 +92,8 @@ def test_worked_by_hand():
 @pytest.mark.parametrize("options", FORMS)
 @pytest.mark.parametrize(("n", "m"), [(1, 1), (40, 40), (130, 130), (90, 61)])
 def test_equals_the_dense_eager_form(options, n, m):
-    if n != m and {"positives", "exclude_self"} & set(options):
-        pytest.skip("rows don't answer each other")
+    if {"positives", "exclude_self"} & set(options):
+        m = n  # rows answer each other
     arguments = batch(n, m)
     found, meant = (value_and_gradient(f, *arguments, **options) for f in (batch_hard_triplet_loss, eager))
     torch.testing.assert_close(found, meant, atol=2e-6, rtol=2e-6)
