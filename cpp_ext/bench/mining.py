@@ -110,9 +110,10 @@ def _triplets(batch: tuple[Tensor, Tensor, Tensor], level: str | None) -> cpp_ex
 
 
 def _differ(found: cpp_ext.HardTriplets, meant: cpp_ext.HardTriplets) -> str | None:
-    for direction, ours, its in zip(found._fields, found, meant, strict=True):
-        for name, left, right in zip(ours._fields, ours, its, strict=True):
-            if np.asarray(left).tobytes() != np.asarray(right).tobytes():
+    for direction in found._fields:
+        ours, its = getattr(found, direction), getattr(meant, direction)
+        for name in ours._fields:
+            if getattr(ours, name).tobytes() != getattr(its, name).tobytes():
                 return f"the kernel: {name} of {direction} differs from the serial level's"
     return None
 

@@ -1,7 +1,7 @@
 // AVX2: bytes multiplied and added in pairs, in 16 bits that saturate. Codes of a query within -63 .. 63
 // keep clear of that: a pair's sum is at most 2 * 255 * 63 = 32130. The alternatives take all codes but four
 // instructions where this takes three: the panel's signs moved to the query, or 16-bit multiplications.
-// GMAC/s on one core (Zen 5, d = 512, 48 queries): 94, 95; this 116. The query's coarser rounding, half as
+// GMAC/s on one core (Zen 5, d = 512, 48 queries): 94, 95; this 126. The query's coarser rounding, half as
 // much again on the bound, lets a third to four fifths more rows through, but few are rescored at all.
 #include "screen_ymm.h"
 

@@ -85,8 +85,8 @@ void columns(const std::int8_t *const *queries, const ScreenQuery *constants, st
 void screen_tile_avx512(const std::int8_t *const *queries, const ScreenQuery *constants, std::size_t n,
                         const std::uint8_t *const *panels, const PanelBounds *const *bounds, std::size_t count,
                         std::size_t depth, bool every, std::uint16_t *hits, float *uppers) {
-    std::size_t j = 0;
-    for (; j + PANELS <= count; j += PANELS)
+    std::size_t j = 0; // few queries read as fast as memory gives, and that is faster from one place than from two
+    for (; n > GROUP && j + PANELS <= count; j += PANELS)
         columns<PANELS>(queries, constants, n, panels + j, bounds + j, count, depth, every, hits + j,
                         uppers + j * PANEL_ROWS);
     for (; j < count; ++j)

@@ -13,32 +13,32 @@ namespace {
 constexpr int SEED_SHARE = 2; // the first pass reads one tile in so many
 
 // The largest lower bound that a line's pairs give.
-__device__ inline void raise(const MiningSpace &space, std::int64_t row, float estimate, float bound) {
+__device__ inline void raise(const MiningSpace &space, unsigned row, float estimate, float bound) {
     const float reached = __fsub_rd(estimate, bound);
     if (reached > floor_of(__ldcg(space.floors + row))) atomicMax(space.floors + row, ordered(reached));
 }
 
-__device__ inline void keep(const MiningSpace &space, std::int64_t row, unsigned number, float upper) {
+__device__ inline void keep(const MiningSpace &space, unsigned row, unsigned number, float upper) {
     const unsigned slot = atomicAdd(space.counts + row, 1u);
-    if (slot < MINING_KEPT) space.kept[row * MINING_KEPT + slot] = {number, upper};
+    if (slot < MINING_KEPT) space.kept[static_cast<std::size_t>(row) * MINING_KEPT + slot] = {number, upper};
 }
 
 template <bool COLLECT, bool BELOW>
 __global__ void __launch_bounds__(SCREEN_THREADS, 2)
-    screen(MiningSpace space, std::int64_t tiles_down, std::int64_t tiles_across) {
+    screen(MiningSpace space, unsigned tiles_down, unsigned tiles_across) {
     // Diagonals: blocks that run side by side share neither rows nor columns, and raise each other's floors.
-    const std::int64_t diagonal = blockIdx.x / tiles_down * (COLLECT ? 1 : SEED_SHARE);
-    const std::int64_t tile_row = blockIdx.x % tiles_down * MINING_TILE;
-    const std::int64_t tile_column = (diagonal + blockIdx.x % tiles_down) % tiles_across * MINING_TILE;
-    const signed char *const others = space.codes + space.first[1] * space.depth;
+    const unsigned diagonal = blockIdx.x / tiles_down * (COLLECT ? 1 : SEED_SHARE);
+    const unsigned tile_row = blockIdx.x % tiles_down * MINING_TILE;
+    const unsigned tile_column = (diagonal + blockIdx.x % tiles_down) % tiles_across * MINING_TILE;
+    const auto others = static_cast<unsigned>(space.first[1]);
     Dots dots;
-    multiply_tile(shared_address(shared_memory()), space.codes + tile_row * space.depth,
-                  others + tile_column * space.depth, space.depth, dots);
+    multiply_tile(shared_address(shared_memory()), space.codes + static_cast<std::size_t>(tile_row) * space.depth,
+                  space.codes + static_cast<std::size_t>(others + tile_column) * space.depth, space.depth, dots);
 
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, group = lane / 4, member = lane % 4;
-    const std::int64_t row = tile_row + warp / 4 * WARP_ROWS, column = tile_column + warp % 4 * WARP_COLUMNS;
+    const unsigned row = tile_row + warp / 4 * WARP_ROWS, column = tile_column + warp % 4 * WARP_COLUMNS;
     Line *const lines = reinterpret_cast<Line *>(shared_memory()) + warp * LINES;
-    fill_lines<COLLECT, BELOW>(space, row, space.first[1] + column, lane, lines);
+    fill_lines<COLLECT, BELOW>(space, row, others + column, lane, lines);
     __syncwarp();
 
     float estimates[TILES_DOWN][TILES_ACROSS][4];
@@ -79,7 +79,7 @@ __global__ void __launch_bounds__(SCREEN_THREADS, 2)
 #pragma unroll
                     for (int c = 0; c < 2; ++c)
                         if (possible<BELOW>(estimates[i][j][h * 2 + c], line))
-                            keep(space, row + place, static_cast<unsigned>(column + j * 8 + member * 2 + c),
+                            keep(space, row + place, column + j * 8 + member * 2 + c,
                                  __fadd_ru(estimates[i][j][h * 2 + c], line.bound));
             }
         }
@@ -98,15 +98,14 @@ __global__ void __launch_bounds__(SCREEN_THREADS, 2)
                         best = fmaxf(best, estimates[i][j][h * 2 + c]);
             if (!COLLECT) {
                 for (int gap = 4; gap < 32; gap *= 2) best = fmaxf(best, __shfl_xor_sync(0xffffffffu, best, gap));
-                if (group == 0 && best >= -FLT_MAX) raise(space, space.first[1] + column + place, best, line.bound);
+                if (group == 0 && best >= -FLT_MAX) raise(space, others + column + place, best, line.bound);
             } else if (!(best < line.least)) {
 #pragma unroll
                 for (int i = 0; i < TILES_DOWN; ++i)
 #pragma unroll
                     for (int h = 0; h < 2; ++h)
                         if (possible<BELOW>(estimates[i][j][h * 2 + c], line))
-                            keep(space, space.first[1] + column + place,
-                                 static_cast<unsigned>(row + i * 16 + h * 8 + group),
+                            keep(space, others + column + place, row + i * 16 + h * 8 + group,
                                  __fadd_ru(estimates[i][j][h * 2 + c], line.bound));
             }
         }
@@ -115,8 +114,8 @@ __global__ void __launch_bounds__(SCREEN_THREADS, 2)
 template <bool COLLECT, bool BELOW> cudaError_t pass(const MiningSpace &space, cudaStream_t stream) {
     const std::int64_t down = space.first[1] / MINING_TILE, across = space.padded / MINING_TILE - down;
     const std::int64_t diagonals = COLLECT ? across : (across + SEED_SHARE - 1) / SEED_SHARE;
-    return launch(screen<COLLECT, BELOW>, down * diagonals, SCREEN_THREADS, STAGES * STAGE_BYTES, stream, space, down,
-                  across);
+    return launch(screen<COLLECT, BELOW>, down * diagonals, SCREEN_THREADS, STAGES * STAGE_BYTES, stream, space,
+                  static_cast<unsigned>(down), static_cast<unsigned>(across));
 }
 
 } // namespace

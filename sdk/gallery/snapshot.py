@@ -165,11 +165,17 @@ def verify(
     """
     size, todo = snapshot.layout.block_rows, []
     for segment, bits in wanted:
-        done = segment.mapped.checked.done
+        checked = segment.mapped.checked
+        if all(checked.through.get(part, 0) >= segment.rows for part in parts):
+            continue
+        new = []
         for block in range(snapshot.layout.blocks(segment.rows)):
             rows = min(size, segment.rows - block * size)
-            if all(done.get((part, block), (0,))[0] >= rows for part in parts):
-                continue
+            if any(checked.done.get((part, block), (0,))[0] < rows for part in parts):
+                new.append((block, rows))
+        if not new:
+            checked.through.update(dict.fromkeys(parts, segment.rows))
+        for block, rows in new:
             if bits is None or bits[block * size // 8 : (block + 1) * size // 8].any():
                 todo.append((segment, block, rows))
 

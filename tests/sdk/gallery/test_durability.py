@@ -138,7 +138,7 @@ def test_a_power_loss_at_any_write_leaves_the_last_commit(
     LocalGallery(tmp_path / "g", FOUR).close()
     with pytest.MonkeyPatch.context() as patch, LocalGallery(tmp_path / "g") as gallery:
         disk = Disk(tmp_path / "g", patch, check)
-        for step, size in enumerate([1, 40, 5, 40, 40, 1, 5, 40, 1]):
+        for step, size in enumerate([1, 40, 5, 40, 1, 40, 1, 5]):
             new = [f"{step}.{i}" for i in range(size)]
             vectors = rng.standard_normal((len(new), 4), dtype=np.float32)
             after.add(new, vectors, [{"n": step}] * len(new))
@@ -157,7 +157,7 @@ def test_a_power_loss_at_any_write_leaves_the_last_commit(
                 gallery.compact()
     assert events.count("commit") > 12
     assert events.count("pwrite") > 30
-    assert events.count("rename") > 10
+    assert events.count("rename") > 6
     assert {0 < share < 1 for share in coded} == {False, True}
     assert np.mean(coded) > 0.5
 
