@@ -52,7 +52,8 @@ bool run_slopes(const Case &c, const Level &, std::size_t shift) {
     const std::size_t n = number(c, N), m = number(c, M), d = number(c, D), all = n + m;
     const Guarded anchors = floats(c, ANCHORS, n * d, shift), others = floats(c, OTHERS, m * d, shift);
     const Guarded positive = whole(c, POSITIVE, all, shift), negative = whole(c, NEGATIVE, all, shift);
-    const Guarded of_positive = floats(c, POSITIVE_SCORE, all, shift), of_negative = floats(c, NEGATIVE_SCORE, all, shift);
+    const Guarded of_positive = floats(c, POSITIVE_SCORE, all, shift);
+    const Guarded of_negative = floats(c, NEGATIVE_SCORE, all, shift);
     const ScoreGradients first{positive.as<std::int64_t>(), of_positive.as<float>(), negative.as<std::int64_t>(),
                                of_negative.as<float>()};
     const ScoreGradients second{first.positive + n, first.positive_score + n, first.negative + n,
