@@ -12,6 +12,7 @@ from numpy.lib.stride_tricks import as_strided
 from cpp_ext import cuda_mining
 
 NAMES = ("positive_index", "positive_score", "negative_index", "negative_score")
+MANY = as_strided(np.ones(8, np.float32), (1 << 22, 8), (0, 4))
 
 
 class InDeviceMemory:
@@ -92,7 +93,7 @@ def test_what_is_called(calls):
         (ValueError, "aligned to 16 bytes", {"workspace": aligned(1000)[1:]}),
         (ValueError, "positives is 'nearest'", {"positives": "nearest"}),
         (ValueError, "needs as many others as anchors", {"positives": "paired"}),
-        (ValueError, "at most 2097152 rows", {"anchors": as_strided(np.ones(8, np.float32), (1 << 22, 8), (0, 4))}),
+        (ValueError, "at most 2097152 rows", {"anchors": MANY}),
     ],
 )  # fmt: skip
 def test_refusals(calls, error, text, change):
