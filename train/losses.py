@@ -81,9 +81,11 @@ def cmt(
         batch_hard_triplet_loss,
     )  # loads torch's compiler, which the other losses don't need
 
-    scale = {"margin": margin} if form == "hinge" else {"temperature": temperature}
-    image, text = F.normalize(image, dim=1), F.normalize(text, dim=1)
-    return batch_hard_triplet_loss(text, image, ids, ids, form=form, positives=positives, **scale)
+    hinge = form == "hinge"
+    return batch_hard_triplet_loss(
+        F.normalize(text, dim=1), F.normalize(image, dim=1), ids, ids, form=form, positives=positives,
+        margin=margin if hinge else None, temperature=None if hinge else temperature,
+    )  # fmt: skip
 
 
 def _cosines(image: Tensor, text: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ from sound vectors is stored with a checksum that it fails.
 from __future__ import annotations
 
 import contextlib
+import errno
 import math
 import mmap
 import os
@@ -48,6 +49,7 @@ PANEL_ROWS, PANEL_STEP, _DEPTH = 16, 4, 16
 # segment, CRC-32 of its vectors' checksums.
 _NUMBERS = struct.Struct("<8s8IQI")
 _PAGE = 4096
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 def codes_name(segment: int) -> str:
@@ -169,8 +171,9 @@ class CodesFile:
 
 
 def open_codes(path: Path, layout: CodesLayout, number: int, source: int) -> CodesFile | None:
-    """The file of segment ``number``, of which only the head is read; None when there is none, or when it
-    was made for other vectors, by another version, or is damaged in its head or length."""
+    """The file of segment ``number``, of which only the head is read; None when there is none that can be
+    read, or when it was made for other vectors, by another version, or is damaged in its head or length.
+    Raises GalleryError when the process may open no more files."""
     begin = layout.numbers(number, source)
     end = len(begin) + 4 * layout.segment.dim + 4 * layout.blocks
     try:
@@ -181,9 +184,9 @@ def open_codes(path: Path, layout: CodesLayout, number: int, source: int) -> Cod
             if head[end:] != zlib.crc32(head[:end]).to_bytes(4, "little"):
                 return None
             data = mmap.mmap(file.fileno(), layout.length, access=mmap.ACCESS_READ)
-    except FileNotFoundError:
-        return None
     except OSError as error:
+        if error.errno not in _EXHAUSTED:
+            return None
         raise GalleryError(
             f"{path} can't be mapped: {error.strerror}. A gallery keeps two files open per "
             f"{layout.segment.segment_rows} rows; see `ulimit -n`."
