@@ -40,27 +40,73 @@ def queries_of(queries: Any) -> Floats:
     return np.ascontiguousarray(array)
 
 
-def gallery_of(gallery: Any, d: int) -> Floats:
-    """(m, t, d) float32 view: never copied, so the rows must be contiguous; strides may be larger."""
-    array = _array("gallery", gallery, np.float32, "(m, d) or (m, t, d)")
-    if array.ndim not in (2, 3):
-        raise ValueError(f"gallery must have shape (m, d) or (m, t, d), got {array.shape}")
-    if array.shape[-1] != d:
-        raise ValueError(
-            f"gallery rows have d = {array.shape[-1]}, but queries have d = {d}: they must agree"
+ELEMENTS = ("float32", "float16", "bfloat16", "int8")
+
+
+def gallery_of(gallery: Any, name: str = "gallery") -> npt.NDArray[Any]:
+    """(m, t, d) view: never copied, so the rows must be contiguous; strides may be larger."""
+    if not isinstance(gallery, np.ndarray):
+        raise TypeError(
+            f"{name} must be a NumPy array of shape (m, d) or (m, t, d), got {type(gallery).__name__}"
         )
-    items = array if array.ndim == 3 else array[:, None, :]
-    if items.shape[1] == 0:
-        raise ValueError(f"gallery items need at least one token, got shape {array.shape}")
+    if gallery.dtype.name not in ELEMENTS or not gallery.dtype.isnative:
+        raise TypeError(
+            f"{name} must be {', '.join(ELEMENTS[:-1])} or {ELEMENTS[-1]}, got {gallery.dtype}; "
+            f"convert with {name}.astype('float32')"
+        )
+    if gallery.ndim not in (2, 3):
+        raise ValueError(f"{name} must have shape (m, d) or (m, t, d), got {gallery.shape}")
+    items = gallery if gallery.ndim == 3 else gallery[:, None, :]
+    if items.shape[1] == 0 or items.shape[2] == 0:
+        raise ValueError(f"{name} needs at least one token and one dimension, got shape {gallery.shape}")
+    width = items.itemsize
     loose = (
-        not items.flags.aligned or (d > 1 and items.strides[2] != 4) or any(s % 4 for s in items.strides[:2])
+        not items.flags.aligned
+        or (items.shape[2] > 1 and items.strides[2] != width)
+        or any(s % width for s in items.strides[:2])
     )
     if items.size and loose:
         raise ValueError(
-            f"gallery must hold each row's {d} floats contiguous and aligned to 4 bytes, got strides "
-            f"{array.strides}; copy it once with numpy.ascontiguousarray"
+            f"{name} must hold each row's {items.shape[2]} elements contiguous and aligned to {width} bytes, "
+            f"got strides {gallery.strides}; copy it once with numpy.ascontiguousarray"
         )
     return items
+
+
+def part_of(
+    items: npt.NDArray[Any],
+    mask: Bits | None = None,
+    labels: Indices | None = None,
+    codes: tuple[Bits, Floats, Floats] | None = None,
+    read: Bits | None = None,
+) -> tuple[Any, ...]:
+    """What the compiled module takes for a part: (m, t, d) items and what goes with them."""
+    name = items.dtype.name
+    plain = items.view(np.uint16) if name == "bfloat16" else items  # NumPy alone doesn't know bfloat16
+    return (plain, name, mask, labels, *(codes or (None, None, None)), read)
+
+
+def labels_of(name: str, labels: Any, m: int) -> Indices | None:
+    """(m,) int64 or None."""
+    if labels is None:
+        return None
+    array = _array(name, labels, np.int64, "(m,)")
+    if array.shape != (m,):
+        raise ValueError(f"{name} must hold one number per item, shape ({m},), got {array.shape}")
+    return np.ascontiguousarray(array)
+
+
+def read_of(name: str, read: Any, m: int) -> Bits | None:
+    """(ceil(m/8),) uint8 that can be written, or None."""
+    if read is None:
+        return None
+    array = _array(name, read, np.uint8, "(ceil(m/8),)")
+    if array.shape != ((m + 7) // 8,) or not array.flags.c_contiguous or not array.flags.writeable:
+        raise ValueError(
+            f"{name} must hold one bit per item, contiguous and writable, shape ({(m + 7) // 8},), got "
+            f"{array.shape}"
+        )
+    return array
 
 
 def count_of(name: str, value: SupportsIndex, least: int) -> int:
@@ -109,25 +155,28 @@ def above_of(min_score: float | None) -> float:
         return float(np.nextafter(nearest, np.float32(-np.inf)))
 
 
-def mask_of(mask: Any, n: int, m: int) -> Bits | None:
+def mask_of(mask: Any, n: int, m: int, name: str = "mask") -> Bits | None:
     """Packed bits, (ceil(m/8),) or (n, ceil(m/8)), from those or from booleans, (m,) or (n, m)."""
     if mask is None:
         return None
     if not isinstance(mask, np.ndarray) or mask.dtype not in (np.bool_, np.uint8):
         kind = mask.dtype if isinstance(mask, np.ndarray) else type(mask).__name__
-        raise TypeError(f"mask must be a NumPy array of bool, or of uint8 for packed bits, got {kind}")
+        raise TypeError(f"{name} must be a NumPy array of bool, or of uint8 for packed bits, got {kind}")
     width = m if mask.dtype == np.bool_ else (m + 7) // 8
     if mask.shape not in ((width,), (n, width)):
         raise ValueError(
-            f"a mask of {mask.dtype} for {n} queries and {m} rows has shape ({width},) or ({n}, {width}), "
+            f"{name} of {mask.dtype} for {n} queries and {m} rows has shape ({width},) or ({n}, {width}), "
             f"got {mask.shape}"
         )
     bits = np.packbits(mask, axis=-1, bitorder="little") if mask.dtype == np.bool_ else mask
     return np.ascontiguousarray(bits[0] if bits.ndim == 2 and n == 1 else bits)
 
 
-def exclude_of(exclude: Sequence[Sequence[int]] | None, n: int, m: int) -> tuple[Indices, Indices] | None:
-    """All lists one after another, each sorted, and the n + 1 places where they begin."""
+def exclude_of(
+    exclude: Sequence[Sequence[int]] | None, n: int, m: int | None
+) -> tuple[Indices, Indices] | None:
+    """All lists one after another, each sorted, and the n + 1 places where they begin. ``m`` None: labels,
+    which may be any numbers."""
     if exclude is None:
         return None
     if len(exclude) != n:
@@ -138,12 +187,12 @@ def exclude_of(exclude: Sequence[Sequence[int]] | None, n: int, m: int) -> tuple
     return np.concatenate([np.empty(0, np.int64), *(np.sort(rows) for rows in lists)]), begin
 
 
-def index_of(name: str, rows: Any, size: int) -> Indices:
-    """A flat array of row numbers, each in [0, size)."""
+def index_of(name: str, rows: Any, size: int | None) -> Indices:
+    """A flat array of row numbers, each in [0, size); of any numbers for size None."""
     array = np.asarray(rows)
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
         raise TypeError(f"{name} must be a flat list of row numbers, got {rows!r:.80}")
-    if array.size and (array.min() < 0 or array.max() >= size):
+    if size is not None and array.size and (array.min() < 0 or array.max() >= size):
         wrong = array[(array < 0) | (array >= size)][0]
         raise ValueError(f"{name} holds row {wrong}, but the rows are 0 to {size - 1}")
     return np.ascontiguousarray(array, np.int64)

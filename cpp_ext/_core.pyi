@@ -24,3 +24,32 @@ def score_pairs(
     level: str,
     scores: npt.NDArray[np.float32],
 ) -> None: ...
+def hard_triplets(
+    anchors: npt.NDArray[np.float32],
+    others: npt.NDArray[np.float32],
+    anchor_ids: npt.NDArray[np.int64],
+    other_ids: npt.NDArray[np.int64],
+    paired: bool,
+    semi_hard: bool,
+    exclude_self: bool,
+    threads: int,
+    level: str,
+    positive: npt.NDArray[np.int64],
+    positive_score: npt.NDArray[np.float32],
+    negative: npt.NDArray[np.int64],
+    negative_score: npt.NDArray[np.float32],
+) -> None: ...
+def hard_triplets_gradient(
+    anchors: npt.NDArray[np.float32],
+    others: npt.NDArray[np.float32],
+    threads: int,
+    positive: npt.NDArray[np.int64],
+    positive_score: npt.NDArray[np.float32],
+    negative: npt.NDArray[np.int64],
+    negative_score: npt.NDArray[np.float32],
+    d_anchors: npt.NDArray[np.float32],
+    d_others: npt.NDArray[np.float32],
+) -> None: ...
+def run_floor(
+    level: str, loop: str, data: npt.NDArray[np.uint8], ahead: int, rounds: int, threads: int
+) -> tuple[int, float]: ...

@@ -34,7 +34,7 @@ def run(command: Callable[..., int], name: str, about: str) -> int:
 
 
 def load_split(data: str | None, root: Path | None, module: DualEncoder) -> Split | None:
-    """The dataset's test part, for text search if the model knows words; None when none is named."""
+    """The dataset's test part, asked by words if the model knows any; None when none is named."""
     if data is None and root is None:
         return None
     if data is None or root is None:
@@ -42,7 +42,9 @@ def load_split(data: str | None, root: Path | None, module: DualEncoder) -> Spli
         raise InputError(f"data, root: got only {given}; give both, or neither for made-up pictures")
     from train import datasets
 
-    return datasets.load(data, root, "test", "text" if "query.text" in module.roles else "image")
+    asking = ("text", "attributes") if "query.text" in module.roles else ("image",)
+    known = datasets.tasks(data)
+    return datasets.load(data, root, "test", next((task for task in asking if task in known), asking[0]))
 
 
 def sha256(path: Path) -> str:

@@ -20,7 +20,16 @@ import cpp_ext
 
 ROOT = Path(__file__).resolve().parent.parent
 CPU_INFO = Path("/proc/cpuinfo")
-NEEDS = {"avx2": {"avx2", "fma"}}  # level: what the processor must say it has
+AVX2 = {"avx2", "fma", "f16c"}
+AVX512 = AVX2 | {"avx512f", "avx512bw", "avx512vl", "avx512dq"}
+NEEDS = {  # level: what the processor must say it has
+    "avx2": AVX2,
+    "avxvnni": AVX2 | {"avx_vnni"},
+    "avx512": AVX512,
+    "avx512vnni": AVX512 | {"avx512_vnni"},
+    "neon": {"asimd"},
+    "neondot": {"asimd", "asimddp"},
+}
 
 
 def objects() -> Path:
@@ -47,7 +56,8 @@ def test_the_compiled_module_is_loaded():
 
 @pytest.mark.skipif(not CPU_INFO.exists(), reason="needs /proc/cpuinfo")
 def test_the_levels_this_machine_has_are_compiled_and_found():
-    flags = set(re.findall(r"\S+", (re.findall(r"^flags\s*:(.*)$", CPU_INFO.read_text(), re.M) or [""])[0]))
+    lists = re.findall(r"^(?:flags|Features)\s*:(.*)$", CPU_INFO.read_text(), re.M)  # x86-64, aarch64
+    flags = set(lists[0].split()) if lists else set()
     expected = {level for level, needed in NEEDS.items() if needed <= flags}
     assert set(cpp_ext.LEVELS) - {"serial"} == expected
 
@@ -59,8 +69,11 @@ def test_the_levels_that_are_demanded_are_there():
 
 
 def units() -> list[str]:
-    sources = [*(ROOT / "cpp_ext" / "cpu").glob("*.cpp"), ROOT / "cpp_ext" / "bindings.cpp"]
-    return sorted(str(path.relative_to(ROOT / "cpp_ext")) for path in sources)
+    """All but those of levels that aren't compiled for this processor."""
+    sources = [*(ROOT / "cpp_ext" / "cpu").glob("*.cpp"), *(ROOT / "cpp_ext").glob("bindings*.cpp")]
+    elsewhere = NEEDS.keys() - set(cpp_ext.COMPILED_LEVELS)
+    here = [path for path in sources if path.stem.rpartition("_")[2] not in elsewhere]
+    return sorted(str(path.relative_to(ROOT / "cpp_ext")) for path in here)
 
 
 def level_of(unit: str) -> str | None:
@@ -72,11 +85,11 @@ def test_a_unit_holds_the_instructions_of_its_suffix_only(unit):
     if os.uname().machine != "x86_64":
         pytest.skip("looks for x86-64 registers")
     path = objects() / f"{unit}.o"
-    wide = level_of(unit) not in (None, "serial")
+    level = level_of(unit) or "serial"
     code = tool("objdump", "-d", "--no-show-raw-insn", str(path))
     assert "<" in code, "no machine code: link-time optimisation is on"
-    assert ("%ymm" in code) == wide
-    assert "%zmm" not in code
+    assert ("%zmm" in code) == level.startswith("avx512")
+    assert ("%ymm" in code or "%zmm" in code) == (level != "serial")
     assert ".gnu.lto" not in tool("objdump", "-h", str(path))
 
 

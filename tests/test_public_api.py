@@ -13,9 +13,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.mark.parametrize("module", [sdk, cpp_ext], ids=lambda m: m.__name__)
-def test_all_is_sorted_and_every_name_is_there(module: object) -> None:
+def test_every_name_of_all_is_there_once(module: object) -> None:
     names = module.__all__  # type: ignore[attr-defined]
-    assert list(names) == sorted(set(names))
+    assert len(names) == len(set(names))  # their order is ruff's to hold
     for name in names:
         assert getattr(module, name) is not None
 

@@ -4,7 +4,7 @@ One ``torch.save`` of tensors and plain data, always read with ``weights_only=Tr
 
     {"format": 1, "recipe": "clip", "config": {flat, plain}, "tower": TwoTower.describe(),
      "model": state dict, "image": ImageSpec, "text": TextSpec + {"tokenizer": "clip-bpe"},
-     "schema": Schema or None, "provenance": {"data": …, "licence": …},
+     "schema": Schema or None, "provenance": {"data": …, "licence": …, "chosen": …},
      "training": what resuming needs, or None}
 
 ``load`` finds the recipe by its name and asks its ``build_for_inference(state)`` for the module, so export
@@ -70,8 +70,12 @@ def save(
     encoder: DualEncoder,
     config: Mapping[str, Any],
     training: Mapping[str, Any] | None = None,
+    chosen: str | None = None,
 ) -> None:
-    """Write a checkpoint atomically: under its name there is the old file or the whole new one."""
+    """Write a checkpoint atomically: under its name there is the old file or the whole new one.
+
+    chosen: which one of its run it is (train.selection); it goes into the provenance.
+    """
     schema = encoder.schema.to_json() if encoder.schema else None
     kind = "clip-bpe" if type(encoder.tokenizer).__name__ == "SimpleTokenizer" else "hf"
     state = {
@@ -83,7 +87,7 @@ def save(
         "image": encoder.image_spec.to_json(),
         "text": {**encoder.text_spec.to_json(), "tokenizer": kind},
         "schema": schema,
-        "provenance": encoder.provenance,
+        "provenance": {**encoder.provenance, **({} if chosen is None else {"chosen": chosen})},
         "training": training,
     }
     part = Path(path).with_name(f".{Path(path).name}.{os.getpid()}.part")

@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from sdk.decode import load_image, map_images
+from sdk.decode import map_images
 from sdk.errors import DatasetError, InputError
 from sdk.preprocess import ImageSpec
+from train.mended import load_picture
 from train.split import Split
 
 Batch: TypeAlias = tuple[Tensor, Tensor, Tensor]
@@ -40,7 +41,7 @@ class TrainSet(Dataset[tuple[Tensor, Tensor, int]]):
 
     Pictures are decoded and resized once and kept as uint8, 3·h·w bytes each (`cache=False` decodes
     at every access instead); a bad file is an ImageError naming it, here and not in the middle of an
-    epoch. Captions are tokenised once.
+    epoch, but for truncated JPEGs (train/mended.py). Captions are tokenised once.
 
     An item's random numbers depend on (seed, epoch, index) alone: any order, any number of workers and a
     resumed run draw the same. `set_epoch` reaches the workers of a DataLoader too.
@@ -120,7 +121,7 @@ class TrainSet(Dataset[tuple[Tensor, Tensor, int]]):
         return self._decode(self._paths[row])
 
     def _decode(self, path: Any) -> npt.NDArray[np.uint8]:
-        samples = np.asarray(self.image_spec.fit(load_image(path)), np.uint8)
+        samples = np.asarray(self.image_spec.fit(load_picture(path)), np.uint8)
         planes: npt.NDArray[np.uint8] = samples.transpose(2, 0, 1)
         return planes
 

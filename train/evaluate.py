@@ -1,16 +1,21 @@
 """Judge a checkpoint or a bundle on a dataset: Rank-1/5/10, mAP, mINP, each with a 95 % interval.
 
-    python -m train.evaluate --checkpoint runs/a/ckpt.pt --data drawn --root people
+    python -m train.evaluate --checkpoint runs/a --data cuhk_pedes --root CUHK-PEDES
     python -m train.evaluate --bundle person.bundle --data market1501 --root Market-1501 --task image
 
 Both go through sdk.Encoder and sdk.preprocess; the checkpoint's graphs run in torch, the bundle's in its
-engine. Scores are float32 products of unit vectors, of a late model the mean of its `top_tokens` largest.
+engine. Scores are those of `cpp_ext`. Of a run folder every checkpoint is judged that it keeps, each with
+its label: last, best on val, best on test.
+
+The protocol is the dataset's (train/datasets): text → image as IRRA judges it, attributes → image with every
+attribute set asking once and nothing removed, image → image with the same person on the same camera removed.
 """
 
 from __future__ import annotations
 
 import json as _json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -18,15 +23,19 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from sdk.decode import ImageSource
 from sdk.encoder import Encoder
 from sdk.errors import InputError, LabradorError, MissingRoleError
 from sdk.types import Floats
 from train import datasets
 from train.encode import ModuleEncoder, evaluating
-from train.metrics import Metrics, bootstrap, join, rank_metrics
+from train.mended import encode_pictures
+from train.metrics import Metrics, bootstrap, join
+from train.ranking import By, judge_scores
+from train.selection import checkpoints, chosen_on
 from train.split import Split, Task
 
-BLOCK = 1 << 26  # scores of a block of queries: 256 MB of float32
+BLOCK = 1 << 24  # pairs in a block of queries; about 30 bytes each are held
 
 
 def encode_split(encoder: Encoder, split: Split) -> tuple[Floats, Floats]:
@@ -38,20 +47,25 @@ def encode_split(encoder: Encoder, split: Split) -> tuple[Floats, Floats]:
     """
     if not split.queries or not split.gallery:
         raise InputError(f"{split.name}: {len(split.queries)} queries and {len(split.gallery)} gallery items")
-    return _encode_queries(encoder, split), encoder.images([s.image for s in split.gallery])
+    gallery = encode_pictures(encoder.images, [s.image for s in split.gallery])
+    return _encode_queries(encoder, split), gallery
 
 
 def _encode_queries(encoder: Encoder, split: Split) -> Floats:
     asked = split.queries
     texts, images = [q.text for q in asked if q.text], [q.image for q in asked if q.image]
+
+    def asking(sources: Sequence[ImageSource]) -> Floats:
+        return encoder.images(sources, role="query.image")
+
     if len(images) == len(asked) and len(texts) == len(asked):
         if has_role(encoder, "query.composed"):
-            return encoder.composed(images, texts)
-        both = encoder.images(images, role="query.image") + encoder.texts(texts)
+            return encode_pictures(lambda sources: encoder.composed(sources, texts), images)
+        both = encode_pictures(asking, images) + encoder.texts(texts)
         summed: Floats = both / np.linalg.norm(both, axis=1, keepdims=True)
         return summed
     if len(images) == len(asked):
-        return encoder.images(images, role="query.image")
+        return encode_pictures(asking, images)
     if len(texts) == len(asked):
         role = "query.attributes" if split.match == "attributes" else "query.text"
         role = role if has_role(encoder, role) else "query.text"
@@ -71,27 +85,19 @@ def has_role(encoder: Encoder, role: str) -> bool:
     return True
 
 
-def similarity(queries: Floats, gallery: Floats, top_tokens: int = 1) -> Floats:
-    """(n, d) · (m, d) or (m, t, d) → (n, m) float32; of t products the mean of the `top_tokens` largest."""
-    if gallery.ndim == 2:
-        plain: Floats = queries @ gallery.T
-        return plain
-    m, t, d = gallery.shape
-    each = (queries @ gallery.reshape(m * t, d).T).reshape(len(queries), m, t)
-    best = each if top_tokens == t else np.partition(each, t - top_tokens, axis=2)[:, :, t - top_tokens :]
-    mean: Floats = best.mean(axis=2, dtype=np.float32)
-    return mean
+def judge(
+    split: Split, queries: Floats, gallery: Floats, top_tokens: int = 1, ranking: By = "topk"
+) -> Metrics:
+    """Metrics of encoded queries and gallery under the split's rule, a block of queries at a time.
 
-
-def judge(split: Split, queries: Floats, gallery: Floats, top_tokens: int = 1) -> Metrics:
-    """Metrics of encoded queries and gallery under the split's rule, a block of queries at a time."""
-    size = max(1, BLOCK // (len(gallery) * (gallery.shape[1] if gallery.ndim == 3 else 1)))
+    ranking: by a search or by sorting all scores; the results are the same (train/ranking.py).
+    """
+    size = max(1, BLOCK // len(gallery))
     blocks = []
     for at in range(0, len(queries), size):
         part = replace(split, queries=split.queries[at : at + size])
-        scores = similarity(queries[at : at + size], gallery, top_tokens)
-        ignored = part.ignored() if part.match == "other_camera" else None
-        blocks.append((at, rank_metrics(scores, part.relevant(), ignored)))
+        asked, relevant, ignored = queries[at : at + size], part.relevant(), part.ignored()
+        blocks.append((at, judge_scores(ranking, asked, gallery, relevant, ignored, top_tokens)))
     return join(blocks)
 
 
@@ -104,78 +110,106 @@ def evaluate_module(module: Any, split: Split, device: str | torch.device = "cpu
 
 @dataclass
 class Args:
-    """Judge a checkpoint or a bundle on a dataset."""
+    """Judge checkpoints or a bundle on a dataset."""
 
     root: Path  # the dataset's folder
     data: str = "drawn"  # a module of train/datasets
-    checkpoint: Path | None = None  # a ckpt.pt; give this or --bundle
+    checkpoint: tuple[Path, ...] = ()  # a ckpt.pt, several, or run folders with all they keep; or --bundle
     bundle: Path | None = None
-    task: Task = "text"  # what asks: captions, attribute sets, pictures, or a picture and a text
+    task: Task | None = None  # what asks: text, attributes, image, composed; none: the first the dataset has
     part: Literal["train", "val", "test"] = "test"
-    json: Path | None = None  # where to write the figures
+    ranking: By = "topk"  # by searching or by sorting every score, with the same result
+    json: Path | None = None  # where to write the figures: a list with a report per model
 
 
-def run(args: Args) -> tuple[dict[str, Any], Metrics, dict[str, tuple[float, float]]]:
-    """Evaluate as asked; returns the report (plain data), the metrics per query and their intervals."""
-    if (args.checkpoint is None) == (args.bundle is None):
-        raise InputError("evaluate: give exactly one of --checkpoint CKPT and --bundle BUNDLE")
-    split = datasets.load(args.data, args.root, args.part, args.task)
+@dataclass(frozen=True)
+class Report:
+    """What one model scored; ``facts`` is plain data, the rest is per query."""
+
+    facts: dict[str, Any]
+    metrics: Metrics
+    intervals: dict[str, tuple[float, float]]
+
+
+def run(args: Args) -> list[Report]:
+    """Evaluate as asked, one model after the other."""
+    if (not args.checkpoint) == (args.bundle is None):
+        raise InputError("evaluate: give exactly one of --checkpoint CKPT … and --bundle BUNDLE")
+    models = [file for path in args.checkpoint for file in checkpoints(path)]
+    if args.checkpoint and not models:
+        raise InputError(f"evaluate: no checkpoint in {', '.join(map(str, args.checkpoint))}")
+    task = args.task or datasets.tasks(args.data)[0]
+    split = datasets.load(args.data, args.root, args.part, task)
+    models += [] if args.bundle is None else [args.bundle]
+    return [_report(args, split, task, model) for model in models]
+
+
+def _report(args: Args, split: Split, task: str, model: Path) -> Report:
     began = time.monotonic()
-    encoder, top_tokens = _open(args)
+    encoder, top_tokens, chosen = _open(model, args.bundle is not None)
     queries, gallery = encode_split(encoder, split)
-    metrics = judge(split, queries, gallery, top_tokens)
+    metrics = judge(split, queries, gallery, top_tokens, args.ranking)
     intervals = bootstrap(metrics)
     notes = [*split.notes]
-    if args.task == "composed" and not has_role(encoder, "query.composed"):
+    if task == "composed" and not has_role(encoder, "query.composed"):
         notes.append("this model has no composer: a query is unit(image + text)")
-    report = {
-        "model": str(args.checkpoint or args.bundle),
+    if chosen is not None and chosen_on(chosen, args.part):
+        notes.append(f"{chosen}: chosen on the part it is judged on, as papers do; expect less elsewhere")
+    facts = {
+        "model": str(model),
+        "chosen": chosen,
         "engine": encoder.session.report,
         "data": split.name,
-        "task": args.task,
+        "task": task,
         "match": split.match,
+        "ranking": args.ranking,
         "gallery": len(split.gallery),
         **metrics.to_json(intervals),
         "seconds": round(time.monotonic() - began, 2),
         "notes": notes,
     }
-    return report, metrics, intervals
+    return Report(facts, metrics, intervals)
 
 
-def _open(args: Args) -> tuple[Encoder, int]:
-    if args.bundle is not None:
+def _open(model: Path, bundled: bool) -> tuple[Encoder, int, str | None]:
+    """The model's encoder, its top_tokens, and which checkpoint of its run it is, as far as it says."""
+    if bundled:
         from sdk.bundle import Bundle
         from sdk.runtime import open_session
 
-        bundle = Bundle.open(args.bundle)
-        return Encoder(bundle, open_session(bundle)), bundle.space.top_tokens
+        bundle = Bundle.open(model)
+        named = bundle.manifest["provenance"].get("chosen")
+        return Encoder(bundle, open_session(bundle)), bundle.space.top_tokens, named
     from train.checkpoint import load
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    module = load(args.checkpoint or "").to(device)
-    return ModuleEncoder(module, device), int(module.similarity["top_tokens"])
+    module = load(model).to(device)
+    encoder = ModuleEncoder(module, device)
+    return encoder, int(module.similarity["top_tokens"]), module.provenance.get("chosen")
 
 
 def main(args: Args) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    report, metrics, intervals = run(args)
-    table = Table("metric", "%", "95 % interval", title=f"{report['data']}, {report['task']} → image")
-    for row in metrics.table(intervals):
-        table.add_row(*row)
     console = Console()
-    console.print(table)
-    console.print(
-        f"{report['queries']:,} queries ({report['skipped']:,} more have no match), "
-        f"{report['gallery']:,} pictures, "
-        f"{report['seconds']} s; intervals: bootstrap over queries"
-    )
-    for note in report["notes"]:
-        console.print(f"note: {note}")
+    reports = run(args)
+    for report in reports:
+        facts = report.facts
+        console.print(facts["model"], f"({facts['chosen']})" if facts["chosen"] else "", soft_wrap=True)
+        table = Table("metric", "%", "95 % interval", title=f"{facts['data']}, {facts['task']} → image")
+        for row in report.metrics.table(report.intervals):
+            table.add_row(*row)
+        console.print(table)
+        console.print(
+            f"{facts['queries']:,} queries ({facts['skipped']:,} more have no match), "
+            f"{facts['gallery']:,} pictures, {facts['seconds']} s; intervals: bootstrap over queries"
+        )
+        for note in facts["notes"]:
+            console.print(f"note: {note}")
     if args.json is not None:
         args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(_json.dumps(report, indent=1) + "\n", "utf-8")
+        args.json.write_text(_json.dumps([report.facts for report in reports], indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ has a gradient. Work in float32: cast features before calling.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -54,6 +56,36 @@ def identity(image: Tensor, text: Tensor, ids: Tensor, weight: Tensor, bias: Ten
         return _zero(image, text, weight, bias)
     both = F.linear(torch.cat([image, text]), weight, bias)
     return F.cross_entropy(both, torch.cat([ids, ids]))
+
+
+def cmt(
+    image: Tensor,
+    text: Tensor,
+    ids: Tensor,
+    margin: float = 0.05,
+    *,
+    form: Literal["hinge", "soft"] = "hinge",
+    positives: Literal["paired", "hardest"] = "paired",
+    temperature: float = 0.02,
+) -> Tensor:
+    """Cross-modal triplets of SEN (arXiv 2307.09059), by the fused mining of ``cpp_ext``.
+
+    With s the cosine: mean over texts of max(0, margin + s(text, hardest image of another person) - s(text,
+    its image)), plus the same over images. "paired" and the hinge are what the authors released; "hardest"
+    takes the least similar image of the person, and "soft" log(1 + exp(·/temperature)) in the place of the
+    hinge. A row whose batch holds no other person doesn't count.
+    """
+    if not len(ids):
+        return _zero(image, text)
+    from cpp_ext.ops import (
+        batch_hard_triplet_loss,
+    )  # its kernels register with torch when first wanted
+
+    hinge = form == "hinge"
+    return batch_hard_triplet_loss(
+        F.normalize(text, dim=1), F.normalize(image, dim=1), ids, ids, form=form, positives=positives,
+        margin=margin if hinge else None, temperature=None if hinge else temperature,
+    )  # fmt: skip
 
 
 def _cosines(image: Tensor, text: Tensor) -> Tensor:

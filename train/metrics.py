@@ -15,7 +15,7 @@ A query with no relevant item has none of these; it is left out of every mean an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -25,6 +25,7 @@ import numpy.typing as npt
 from sdk.errors import VectorError
 
 Floats: TypeAlias = npt.NDArray[np.float64]
+Ranks: TypeAlias = npt.NDArray[np.int64]
 Bools: TypeAlias = npt.NDArray[np.bool_]
 
 # name -> heading of its column; "map_trapezoid" stands apart because it answers another definition
@@ -47,7 +48,7 @@ class Metrics:
     """
 
     query: npt.NDArray[np.int64]
-    first: npt.NDArray[np.int64]
+    first: Ranks
     ap: Floats
     inp: Floats
     ap_trapezoid: Floats
@@ -119,7 +120,7 @@ def rank_metrics(
             raise VectorError(
                 f"{name}: got {mask.dtype} of shape {mask.shape}; give bool of shape {scores.shape}"
             )
-    rows, first, ap, inp, trapezoid = [], [], [], [], []
+    ranks = []
     for i, row in enumerate(scores):
         if np.isnan(row).any():
             raise VectorError(f"scores: row {i} holds NaN, which has no place in a ranking")
@@ -127,33 +128,36 @@ def rank_metrics(
         if ignored is not None:
             kept = ~ignored[i]
             row, hit = row[kept], hit[kept]
-        places = np.flatnonzero(hit)
-        if not len(places):
-            continue
-        ranks = _ranks(row, places)
-        found = np.arange(1, len(ranks) + 1)
-        precision = found / ranks
-        before = np.where(ranks > 1, (found - 1) / np.maximum(ranks - 1, 1), 1.0)
-        rows.append(i)
-        first.append(ranks[0])
-        ap.append(precision.mean())
-        inp.append(len(ranks) / ranks[-1])
-        trapezoid.append((precision + before).mean() / 2)
+        ranks.append(_ranks(row, np.flatnonzero(hit)))
+    return metrics_of(ranks)
+
+
+def metrics_of(ranks: Sequence[Ranks]) -> Metrics:
+    """Metrics from each query's ascending ranks of its relevant items, from 1; empty where it has none."""
+    rows = [i for i, r in enumerate(ranks) if len(r)]
+    ap, trapezoid = np.empty(len(rows)), np.empty(len(rows))
+    for place, i in enumerate(rows):
+        r, found = ranks[i], np.arange(1, len(ranks[i]) + 1)
+        precision = found / r
+        before = np.where(r > 1, (found - 1) / np.maximum(r - 1, 1), 1.0)
+        ap[place], trapezoid[place] = precision.mean(), (precision + before).mean() / 2
     return Metrics(
-        np.array(rows, np.int64),
-        np.array(first, np.int64),
-        np.array(ap, np.float64),
-        np.array(inp, np.float64),
-        np.array(trapezoid, np.float64),
-        skipped=len(scores) - len(rows),
+        query=np.array(rows, np.int64),
+        first=np.array([ranks[i][0] for i in rows], np.int64),
+        ap=ap,
+        inp=np.array([len(ranks[i]) / ranks[i][-1] for i in rows], np.float64),
+        ap_trapezoid=trapezoid,
+        skipped=len(ranks) - len(rows),
     )
 
 
-def _ranks(row: npt.NDArray[Any], places: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def _ranks(row: npt.NDArray[Any], places: npt.NDArray[np.int64]) -> Ranks:
     """Ascending 1-based ranks of row[places], ranking by score descending, then index ascending.
 
     Sorting the values and counting what lies above is several times quicker than a stable argsort.
     """
+    if not len(places):
+        return np.empty(0, np.int64)
     ordered = np.sort(row)
     values = row[places]
     high = np.searchsorted(ordered, values, "right")

@@ -71,7 +71,7 @@ def read(path: str | Path) -> list[dict[str, Any]]:
 
 
 def draw(log: str | Path, picture: str | Path) -> None:
-    """The loss of every step and the Rank-1 of every evaluation, as a PNG."""
+    """The loss of every step and the Rank-1 of every evaluation, a line per part, as a PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -85,9 +85,12 @@ def draw(log: str | Path, picture: str | Path) -> None:
     if evals:
         other = axes.twinx()
         other.set(ylabel="Rank-1 (%)", ylim=(0, 100))
-        other.plot(
-            [line["step"] for line in evals], [line["rank1"] for line in evals], "o-", color="tab:orange"
-        )
+        parts = sorted({line["part"] for line in evals})
+        for colour, part in zip(("tab:orange", "tab:green"), reversed(parts), strict=False):
+            mine = [line for line in evals if line["part"] == part]
+            at, figures = [line["step"] for line in mine], [line["rank1"] for line in mine]
+            other.plot(at, figures, "o-", color=colour, label=part)
+        other.legend()
     figure.savefig(picture, dpi=120)
 
 

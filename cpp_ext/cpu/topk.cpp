@@ -1,22 +1,26 @@
 // Fused similarity and top-k: scores live in a buffer of one tile and are gone before the next.
-// What a level brings is the tile of dot products; masks, selection and threads are here, once.
-#include "kernels.h"
-#include "scan.h"
+// What a level brings is its tiles; masks, candidates, selection and threads are here, once.
+#include "full_scan.h"
+#include "rescore.h"
+#include "screened_scan.h"
+#include "spare.h"
 #include "workers.h"
-
-#include <atomic>
 
 namespace labrador {
 namespace {
 
-constexpr std::size_t WORTH_A_THREAD = std::size_t(1) << 20; // multiply-adds: some 50 us, what a thread costs
+constexpr std::size_t WORTH_A_THREAD = std::size_t(1) << 21; // multiply-adds: some 50 us, what a thread costs
+constexpr std::size_t CHUNK_ROWS = 4096;                     // what a thread takes at a time
+constexpr std::size_t QUERY_BYTES = std::size_t(1) << 19;    // codes of the queries that share a reading: half of L2
+constexpr std::size_t SPARSE = 16; // of fewer eligible items than one in so many, rows are cheaper than panels
+constexpr std::size_t MANY_HITS = 8; // of more hits than one item in so many, there is nothing to screen out
 
 // The queries copied so that each begins a cache line: a vector load that straddles two takes twice as
 // long, and every query is loaded once per gallery row. One more line between queries keeps those of
 // a power-of-two length out of each other's cache sets.
 class AlignedQueries {
   public:
-    explicit AlignedQueries(const Queries &from) {
+    void start(const Queries &from) {
         const std::size_t line = 64 / sizeof(float), stride = (from.d + line - 1) / line * line + line;
         storage_.resize(from.n * stride + line);
         const std::size_t past = reinterpret_cast<std::uintptr_t>(storage_.data()) % 64 / sizeof(float);
@@ -27,79 +31,213 @@ class AlignedQueries {
         queries = {first, from.n, from.d, static_cast<std::ptrdiff_t>(stride)};
     }
 
-    Queries queries;
+    Queries queries{};
 
   private:
     std::vector<float> storage_;
 };
 
-void write_hits(std::vector<Hit> &hits, std::size_t k, std::int64_t *indices, float *scores) {
-    keep_best(hits, k);
+struct Chunk {
+    std::size_t part, begin, end;
+};
+
+void list_chunks(const Gallery &gallery, std::vector<Chunk> &chunks) {
+    const std::size_t items = std::max<std::size_t>(1, CHUNK_ROWS / gallery.t / WORD) * WORD;
+    chunks.clear();
+    for (std::size_t part = 0; part < gallery.count; ++part)
+        for (std::size_t begin = 0; begin < gallery.parts[part].m; begin += items)
+            chunks.push_back({part, begin, std::min(gallery.parts[part].m, begin + items)});
+}
+
+bool any_codes(const Gallery &gallery) {
+    for (std::size_t part = 0; part < gallery.count; ++part)
+        if (gallery.parts[part].codes) return true;
+    return false;
+}
+
+// One thread's share of one group of queries.
+class Worker {
+  public:
+    void start(const Queries &queries, const CodedQueries *coded, const Gallery &gallery, const Filter &filter,
+               const Level &level, std::size_t k, std::size_t first_query, std::size_t end_query, SharedLeast *least) {
+        gallery_ = &gallery;
+        k_ = k;
+        first_query_ = first_query;
+        least_ = least;
+        contests.resize(std::max(contests.size(), end_query - first_query));
+        queries_.clear();
+        for (std::size_t q = first_query; q < end_query; ++q) {
+            contests[q - first_query].start(k, filter.above, coded && coded->can_be_screened(q));
+            queries_.push_back(q);
+        }
+        full_.start(queries, gallery, filter, level, first_query, contests.data(), least);
+        rescorer_.start(queries, gallery, level, k);
+        if (coded) screened_.start(queries, *coded, gallery, filter, level, first_query, end_query, contests.data(), least);
+    }
+
+    void scan(const Chunk &chunk) {
+        const Part &part = gallery_->parts[chunk.part];
+        if (!part.codes || few_eligible(part, chunk)) return full_.range(part, chunk.begin, chunk.end, queries_);
+        by_codes_.clear();
+        in_full_.clear();
+        for (const std::size_t query : queries_) {
+            std::size_t &left = contests[query - first_query_].items_in_full;
+            (left ? in_full_ : by_codes_).push_back(query);
+            left -= std::min(left, chunk.end - chunk.begin);
+        }
+        const std::size_t capacity = k_ + std::max(k_, CANDIDATES);
+        if (!by_codes_.empty())
+            screened_.range(chunk.part, chunk.begin, chunk.end, by_codes_, capacity, [&](std::size_t query) {
+                Contest &contest = contests[query - first_query_];
+                contest.prune(k_, least_[query - first_query_], scratch_);
+                if (contest.candidates.size() > capacity / 8) settle(query);
+            });
+        if (!in_full_.empty()) full_.range(part, chunk.begin, chunk.end, in_full_);
+        for (const std::size_t query : by_codes_) contests[query - first_query_].judge(chunk.end - chunk.begin);
+    }
+
+    // Takes over what other threads found for a query, and leaves the k best hits, best first.
+    void finish(std::size_t query, const std::vector<Worker *> &others) {
+        Contest &mine = contests[query - first_query_];
+        for (Worker *other : others) {
+            Contest &theirs = other->contests[query - first_query_];
+            mine.candidates.insert(mine.candidates.end(), theirs.candidates.begin(), theirs.candidates.end());
+            mine.selection.merge(theirs.selection);
+        }
+        settle(query);
+        mine.selection.finish();
+    }
+
+    std::vector<Contest> contests;
+
+  private:
+    static constexpr std::size_t CANDIDATES = 64;
+
+    void settle(std::size_t query) {
+        rescorer_.settle(query, contests[query - first_query_], least_[query - first_query_]);
+    }
+
+    bool few_eligible(const Part &part, const Chunk &chunk) const {
+        if (!part.mask) return false;
+        std::size_t eligible = 0;
+        for (std::size_t word = chunk.begin / WORD; word * WORD < chunk.end; ++word) {
+            std::uint64_t any = 0;
+            if (part.mask_stride)
+                for (const std::size_t query : queries_) any |= mask_word(mask_of(part, query), word, part.m);
+            else
+                any = mask_word(part.mask, word, part.m);
+            eligible += static_cast<std::size_t>(__builtin_popcountll(any));
+        }
+        return eligible * SPARSE < chunk.end - chunk.begin;
+    }
+
+    const Gallery *gallery_ = nullptr;
+    SharedLeast *least_ = nullptr;
+    std::size_t k_ = 0, first_query_ = 0;
+    FullScan full_;
+    ScreenedScan screened_;
+    Rescorer rescorer_;
+    std::vector<std::size_t> queries_, by_codes_, in_full_;
+    std::vector<float> scratch_;
+};
+
+void write_hits(const std::vector<Hit> &hits, std::size_t k, std::int64_t *labels, float *scores) {
     for (std::size_t place = 0; place < k; ++place) {
         const bool found = place < hits.size();
-        indices[place] = found ? hits[place].row : -1;
+        labels[place] = found ? hits[place].label : -1;
         scores[place] = found ? hits[place].score : -std::numeric_limits<float>::infinity();
     }
 }
 
+// Everything a call needs besides its arguments and results.
+struct Scratch {
+    AlignedQueries aligned;
+    CodedQueries coded;
+    std::vector<Chunk> chunks;
+    std::vector<Worker> workers;
+    std::vector<SharedLeast> least;
+};
+
 } // namespace
 
 void topk(const Queries &given, const Gallery &gallery, const Filter &filter, std::size_t k, std::size_t threads,
-          DotTile tile, std::int64_t *indices, float *scores) {
-    const std::size_t n = given.n, m = gallery.m;
-    if (n == 0) return;
-    const AlignedQueries aligned(given);
-    const Queries &queries = aligned.queries;
-    threads = std::min(threads, n * m * gallery.t * gallery.d / WORTH_A_THREAD + 1);
-    std::vector<Scan> scans(threads, Scan(queries, gallery, filter, k, tile));
+          const Level &level, std::int64_t *labels, float *scores) {
+    if (given.n == 0) return;
+    const Spare<Scratch> scratch; // of an earlier call: once it has grown, nothing is allocated
+    scratch->aligned.start(given);
+    const Queries &queries = scratch->aligned.queries;
+    std::vector<Chunk> &chunks = scratch->chunks;
+    list_chunks(gallery, chunks);
+    std::size_t m = 0;
+    for (const Chunk &chunk : chunks) m += chunk.end - chunk.begin;
 
-    if (m < threads * 4 * WORD) { // few items: each thread takes queries and sees the whole gallery
-        const std::size_t slice = std::min(GROUP_QUERIES, (n + threads - 1) / threads);
+    const bool screen = any_codes(gallery) && k * MANY_HITS < m;
+    CodedQueries &coded = scratch->coded;
+    if (screen) coded.start(queries, level.query_limit);
+    const std::size_t group = std::max<std::size_t>(48, QUERY_BYTES / code_depth(queries.d) / 48 * 48);
+
+    threads = std::min(threads, queries.n * m * gallery.t * gallery.d / WORTH_A_THREAD + 1);
+    // With fewer chunks than threads, each thread takes queries and sees all items.
+    const bool share_queries = chunks.size() < threads;
+    std::vector<Worker> &workers = scratch->workers;
+    if (workers.size() < threads) workers.resize(threads);
+    std::vector<SharedLeast> &least = scratch->least;
+    least.assign(queries.n, SharedLeast(filter.above));
+
+    if (share_queries) {
+        const std::size_t slice = std::min(group, (queries.n + threads - 1) / threads);
         std::atomic<std::size_t> next{0};
-        run_workers(threads, [&](std::size_t worker) {
-            Scan &scan = scans[worker];
-            for (std::size_t q; (q = next.fetch_add(slice)) < n;) {
-                scan.start(q, std::min(n, q + slice));
-                scan.range(0, m);
-                for (std::size_t i = 0; i < scan.selections.size(); ++i)
-                    write_hits(scan.selections[i].hits, k, indices + (q + i) * k, scores + (q + i) * k);
+        run_workers(threads, [&](std::size_t number) {
+            Worker &worker = workers[number];
+            for (std::size_t first; (first = next.fetch_add(slice)) < queries.n;) {
+                const std::size_t end = std::min(queries.n, first + slice);
+                worker.start(queries, screen ? &coded : nullptr, gallery, filter, level, k, first, end,
+                             least.data() + first);
+                for (const Chunk &chunk : chunks) worker.scan(chunk);
+                for (std::size_t q = first; q < end; ++q) {
+                    worker.finish(q, {});
+                    write_hits(worker.contests[q - first].selection.hits, k, labels + q * k, scores + q * k);
+                }
             }
         });
         return;
     }
-    // Many items: each thread takes ranges of the gallery, which is read once per group of queries. The
-    // order of hits is total, so the merged best don't depend on who scanned what.
-    const std::size_t words = (m + WORD - 1) / WORD;
-    const std::size_t chunk = std::max<std::size_t>(1, words / (threads * 8)) * WORD;
-    for (std::size_t q = 0; q < n; q += GROUP_QUERIES) {
-        const std::size_t end = std::min(n, q + GROUP_QUERIES);
-        for (Scan &scan : scans) scan.start(q, end);
-        std::atomic<std::size_t> next{0};
-        run_workers(threads, [&](std::size_t worker) {
-            for (std::size_t begin; (begin = next.fetch_add(chunk)) < m;)
-                scans[worker].range(begin, std::min(m, begin + chunk));
+    // Each thread takes chunks of the gallery, which is read once per group of queries. The order of hits
+    // is total, so the k best don't depend on who scanned what.
+    for (std::size_t first = 0; first < queries.n; first += group) {
+        const std::size_t end = std::min(queries.n, first + group);
+        for (std::size_t number = 0; number < threads; ++number)
+            workers[number].start(queries, screen ? &coded : nullptr, gallery, filter, level, k, first, end,
+                                  least.data() + first);
+        std::atomic<std::size_t> next_chunk{0}, next_query{first};
+        run_workers(threads, [&](std::size_t number) {
+            for (std::size_t chunk; (chunk = next_chunk.fetch_add(1)) < chunks.size();)
+                workers[number].scan(chunks[chunk]);
         });
-        for (std::size_t i = 0; i < end - q; ++i) {
-            std::vector<Hit> &all = scans[0].selections[i].hits;
-            for (std::size_t worker = 1; worker < threads; ++worker) {
-                const std::vector<Hit> &more = scans[worker].selections[i].hits;
-                all.insert(all.end(), more.begin(), more.end());
+        const std::size_t finishers = end - first < 16 ? 1 : threads;
+        run_workers(finishers, [&](std::size_t number) {
+            std::vector<Worker *> others;
+            for (std::size_t other = 0; other < threads; ++other)
+                if (other != number) others.push_back(&workers[other]);
+            for (std::size_t q; (q = next_query.fetch_add(1)) < end;) {
+                workers[number].finish(q, others);
+                write_hits(workers[number].contests[q - first].selection.hits, k, labels + q * k, scores + q * k);
             }
-            write_hits(all, k, indices + (q + i) * k, scores + (q + i) * k);
-        }
+        });
     }
 }
 
 void score_pairs(const Queries &queries, const Gallery &gallery, const std::int64_t *query_index,
-                 const std::int64_t *gallery_index, std::size_t pairs, DotTile tile, float *scores) {
-    std::vector<const float *> rows(gallery.t);
+                 const std::int64_t *gallery_index, std::size_t pairs, const Level &level, float *scores) {
     std::vector<float> dots(gallery.t);
+    RowList rows;
+    rows.start(gallery.t, gallery.d);
     for (std::size_t p = 0; p < pairs; ++p) {
         const float *query = queries.data + query_index[p] * queries.stride;
+        rows.pointers.clear();
         for (std::size_t token = 0; token < gallery.t; ++token)
-            rows[token] = gallery.data + gallery_index[p] * gallery.item_stride +
-                          static_cast<std::ptrdiff_t>(token) * gallery.token_stride;
-        tile(&query, 1, rows.data(), gallery.t, gallery.d, dots.data());
+            rows.add(*gallery.parts, static_cast<std::size_t>(gallery_index[p]), token, level);
+        level.dot_tile(&query, 1, rows.pointers.data(), gallery.t, gallery.d, dots.data());
         scores[p] = late_score(dots.data(), gallery.t, gallery.top_tokens);
     }
 }

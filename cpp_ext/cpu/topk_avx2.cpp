@@ -45,18 +45,24 @@ inline void block(const float *const *queries, const float *const *gallery, std:
         for (int j = 0; j < R; ++j) {
             if (FETCH) _mm_prefetch(reinterpret_cast<const char *>(gallery[R + j] + e), _MM_HINT_T0);
             x[j] = _mm256_loadu_ps(gallery[j] + e);
+            if (Q > 1) __asm__("" : "+x"(x[j])); // else gcc reads it anew for each query
         }
 #pragma GCC unroll 4
         for (int i = 0; i < Q; ++i) {
-            const __m256 q = _mm256_loadu_ps(queries[i] + e);
+            __m256 q = _mm256_loadu_ps(queries[i] + e);
+            if (R > 1) __asm__("" : "+x"(q));
 #pragma GCC unroll 4
             for (int j = 0; j < R; ++j) low[i][j] = _mm256_fmadd_ps(q, x[j], low[i][j]);
         }
 #pragma GCC unroll 4
-        for (int j = 0; j < R; ++j) x[j] = _mm256_loadu_ps(gallery[j] + e + 8);
+        for (int j = 0; j < R; ++j) {
+            x[j] = _mm256_loadu_ps(gallery[j] + e + 8);
+            if (Q > 1) __asm__("" : "+x"(x[j]));
+        }
 #pragma GCC unroll 4
         for (int i = 0; i < Q; ++i) {
-            const __m256 q = _mm256_loadu_ps(queries[i] + e + 8);
+            __m256 q = _mm256_loadu_ps(queries[i] + e + 8);
+            if (R > 1) __asm__("" : "+x"(q));
 #pragma GCC unroll 4
             for (int j = 0; j < R; ++j) high[i][j] = _mm256_fmadd_ps(q, x[j], high[i][j]);
         }
@@ -116,17 +122,16 @@ constexpr std::size_t CACHED_ROWS = 8;
 void dot_tile_avx2(const float *const *queries, std::size_t n, const float *const *gallery, std::size_t rows,
                    std::size_t d, float *dots) {
     if (n == 1) return one_query(queries, gallery, rows, d, dots);
+    const std::size_t groups = (n + 2) / 3;
     for (std::size_t begin = 0; begin < rows; begin += CACHED_ROWS) {
         const std::size_t end = begin + CACHED_ROWS < rows ? begin + CACHED_ROWS : rows;
-        if (n == 2) {
-            row_pairs<2, true>(queries, gallery, begin, end, rows, d, dots);
-            continue;
+        for (std::size_t group = 0, i = 0; group < groups; ++group) { // of nearly equal size: 4 as 2 + 2, not 3 + 1
+            const std::size_t q = (n - i + groups - group - 1) / (groups - group);
+            const auto tile = q == 3 ? (group ? row_pairs<3, false> : row_pairs<3, true>)
+                                     : (group ? row_pairs<2, false> : row_pairs<2, true>);
+            tile(queries + i, gallery, begin, end, rows, d, dots + i * rows);
+            i += q;
         }
-        row_pairs<3, true>(queries, gallery, begin, end, rows, d, dots);
-        std::size_t i = 3;
-        for (; i + 3 <= n; i += 3) row_pairs<3, false>(queries + i, gallery, begin, end, rows, d, dots + i * rows);
-        if (n - i == 2) row_pairs<2, false>(queries + i, gallery, begin, end, rows, d, dots + i * rows);
-        if (n - i == 1) row_pairs<1, false>(queries + i, gallery, begin, end, rows, d, dots + i * rows);
     }
 }
 

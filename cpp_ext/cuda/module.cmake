@@ -18,8 +18,8 @@ if(NOT DEFINED architectures)
   endif()
 endif()
 
-file(GLOB cuda_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/*.cu)
-python_add_library(_cuda MODULE WITH_SOABI ${CMAKE_CURRENT_LIST_DIR}/bindings.cpp ${cuda_sources})
+file(GLOB cuda_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/*.cu ${CMAKE_CURRENT_LIST_DIR}/*.cpp)
+python_add_library(_cuda MODULE WITH_SOABI ${cuda_sources})
 set_target_properties(_cuda PROPERTIES
   CUDA_ARCHITECTURES "${architectures}" CUDA_RUNTIME_LIBRARY Static
   CUDA_STANDARD 17 CUDA_STANDARD_REQUIRED ON CUDA_VISIBILITY_PRESET hidden)

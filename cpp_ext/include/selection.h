@@ -1,55 +1,72 @@
-// Keeping the k best of a stream of scored rows. For baseline units only.
+// Keeping the k best of a stream of scored items. For baseline units only.
 #pragma once
 
 #include <algorithm>
 #include <cfloat>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 namespace labrador {
 
 struct Hit {
     float score;
-    std::int64_t row;
+    std::int64_t label;
 };
 
-inline bool better(const Hit &a, const Hit &b) { return a.score > b.score || (a.score == b.score && a.row < b.row); }
-
-// Leaves the k best hits, best first.
-inline void keep_best(std::vector<Hit> &hits, std::size_t k) {
-    if (hits.size() > k) {
-        std::nth_element(hits.begin(), hits.begin() + static_cast<std::ptrdiff_t>(k), hits.end(), better);
-        hits.resize(k);
-    }
-    std::sort(hits.begin(), hits.end(), better);
+inline bool better(const Hit &a, const Hit &b) {
+    return a.score > b.score || (a.score == b.score && a.label < b.label);
 }
 
-// A buffer rather than a heap: rows that beat the threshold are appended, and when the buffer holds
-// twice what is wanted its lower half is dropped and the threshold rises. A push costs O(1) amortised
-// at any k, so k = m is a sort and not m heap repairs.
+// A buffer rather than a heap: hits that beat the worst kept are appended, and when the buffer holds
+// twice what is wanted its lower half is dropped. A push costs O(1) amortised at any k, so k = m is a
+// sort and not m heap repairs. The order of hits is total, so what is kept doesn't depend on theirs.
 class Selection {
   public:
-    Selection(std::size_t k, float above) : k_(k), capacity_(k + (k > SPARE ? k : SPARE)), threshold_(above) {}
+    void start(std::size_t k, float above) {
+        k_ = k;
+        capacity_ = k + std::max(k, SPARE);
+        worst_ = {above, std::numeric_limits<std::int64_t>::min()}; // a hit scores more than `above`
+        hits.clear();
+    }
 
-    // Rows arrive in ascending order, so a row that only equals the k-th best score is behind it.
-    bool admits(float score) const { return score > threshold_ && score <= FLT_MAX; }
+    bool admits(float score, std::int64_t label) const { return score <= FLT_MAX && better({score, label}, worst_); }
 
-    void push(float score, std::size_t row) {
-        hits.push_back({score, static_cast<std::int64_t>(row)});
-        if (hits.size() < capacity_) return;
+    void push(float score, std::int64_t label) {
+        hits.push_back({score, label});
+        if (hits.size() == capacity_) tighten();
+    }
+
+    // Drops all but the k best.
+    void tighten() {
+        if (hits.size() < k_) return;
         const auto last = hits.begin() + static_cast<std::ptrdiff_t>(k_ - 1);
         std::nth_element(hits.begin(), last, hits.end(), better);
-        threshold_ = last->score;
+        worst_ = *last;
         hits.resize(k_);
     }
 
-    std::vector<Hit> hits; // at most 2k of them, in no order
+    // No item below this score can still be a hit.
+    float least() const { return worst_.score; }
+
+    void merge(const Selection &other) {
+        for (const Hit &hit : other.hits)
+            if (admits(hit.score, hit.label)) push(hit.score, hit.label);
+    }
+
+    // Leaves the k best hits, best first.
+    void finish() {
+        tighten();
+        std::sort(hits.begin(), hits.end(), better);
+    }
+
+    std::vector<Hit> hits; // at most 2k of them (or k + SPARE), in no order
 
   private:
     static constexpr std::size_t SPARE = 64;
-    std::size_t k_, capacity_;
-    float threshold_;
+    std::size_t k_ = 0, capacity_ = 0;
+    Hit worst_{};
 };
 
 } // namespace labrador

@@ -16,11 +16,14 @@ from .transaction import Transaction
 
 def compact(transaction: Transaction, snapshot: Snapshot) -> None:
     """Write the live rows of every segment that lost rows, or whose updated rows are out of order, to new
-    segments, in insertion order. The tail moves along, so that full segments stay full.
+    segments, in insertion order. The tail moves along, so that full segments stay full. Full segments that
+    stay, and whose codes are missing or known to be damaged, get new ones.
 
     ``snapshot`` is the gallery as it was before the transaction.
     """
     dirty = {s.id for s in snapshot.segments if s.live is not None or not s.ordered} | transaction.killed
+    kept = [s for s in snapshot.segments if s.id not in dirty]
+    transaction.uncoded.update(s.id for s in kept if s.screen and not s.screen.is_stored())
     if not dirty:
         return
     if transaction.tail is not None:

@@ -1,6 +1,7 @@
 """The gallery in a directory: SQLite rows beside segments of vectors, searched exactly.
 
-Files: ``gallery.db`` (rows.py), ``<number>.seg`` (segments.py), ``writer.lock`` (locks.py).
+Files: ``gallery.db`` (rows.py), ``<number>.seg`` (segments.py), ``<number>.codes`` (codes.py),
+``writer.lock`` (locks.py).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from .creation import create, same_space
 from .filters import parse
 from .masks import Masks
 from .search import best
-from .snapshot import Snapshot, Snapshots, read_vectors, verify
+from .snapshot import Snapshot, Snapshots, read_vectors
 from .transaction import Transaction
 from .writer import Writer
 
@@ -193,21 +194,20 @@ class LocalGallery:
         node = None if where is None else parse(where)
         with self._view() as (connection, snapshot):
             masks = self._masks.of(connection, snapshot, node)
-            verify(connection, snapshot, list(zip(snapshot.segments, masks, strict=True)))
-            slots = None
+            never = None
             if without is not None:
                 for row in without:
                     checks.one_kind(row, snapshot.id_kind, "exclude")
-                known = rows.find(connection, list({i for row in without for i in row}), "slot")
-                slots = [[known[i][0] for i in row if i in known] for row in without]
-            places, scores = best(snapshot, masks, array, k, slots, least, self._space.top_tokens)
+                known = rows.find(connection, list({i for row in without for i in row}), "place")
+                never = [[known[i][0] for i in row if i in known] for row in without]
+            places, scores = best(connection, snapshot, masks, array, k, never, least, self._space.top_tokens)
             distinct, inverse = np.unique(places, return_inverse=True)
             named = rows.at_places(connection, [p for p in distinct.tolist() if p >= 0], "id")
         names = np.array([named[p][0] if p >= 0 else None for p in distinct.tolist()], object)
         return Hits(names[inverse.reshape(places.shape)], scores, self._metadata)
 
     def info(self) -> dict[str, Any]:
-        """Rows, removed and replaced rows still on the disk, segments, space, and rows per engine."""
+        """Rows, dead rows still on the disk, segments, those of them with codes, space, rows per engine."""
         with self._view() as (connection, snapshot):
             return {
                 "format": rows.FORMAT,
@@ -215,6 +215,7 @@ class LocalGallery:
                 "rows": snapshot.count,
                 "removed": sum(s.rows for s in snapshot.segments) - snapshot.count,
                 "segments": len(snapshot.segments),
+                "coded": sum(s.screen is not None and s.screen.is_stored() for s in snapshot.segments),
                 "engines": rows.engines(connection),
             }
 

@@ -1,9 +1,17 @@
-"""The best rows of a snapshot: each segment by ``cpp_ext.topk``, merged by score, then by place."""
+"""The best rows of a snapshot: one ``cpp_ext.topk`` over all segments, of nothing that wasn't checked.
+
+A search returns what it would return on undamaged files, or raises. Before the scan, each block with a
+wanted row has its places checked, and its codes where the segment has some, else its vectors: once each
+since the gallery was opened. After the scan, each vector that it read, to score a row that codes alone could
+not rule out, is compared with the checksum stored with the codes. Damage to vectors that no search has had
+to read is found when one does, or by ``get``, ``update``, ``compact`` or ``erase``.
+"""
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -11,14 +19,23 @@ import numpy.typing as npt
 import cpp_ext
 
 from ..types import Floats
+from .screen import Screen
 from .segments import Bits, Places
-from .snapshot import Segment, Snapshot
+from .snapshot import Segment, Snapshot, each, verify
 
-_NOWHERE = np.iinfo(np.int64).max  # the place of padding: after every row
-_BATCH = 64  # segments' worth of candidates merged at a time, which bounds the memory of a merge
+
+@dataclass(frozen=True)
+class Reading:
+    """Where a scan notes which vectors behind codes it read."""
+
+    segment: Segment
+    screen: Screen
+    first: int  # byte of the segment's bits
+    bits: slice  # of the scan's notes
 
 
 def best(
+    connection: sqlite3.Connection,
     snapshot: Snapshot,
     masks: Sequence[Bits | None],
     queries: Floats,
@@ -29,73 +46,112 @@ def best(
 ) -> tuple[Places, Floats]:
     """Places (n, k) and scores (n, k), best first, ties by place; missing ones are -1 and -inf.
 
-    ``masks`` per segment; ``excluded`` slots per query.
+    ``masks`` per segment, None for all rows; ``excluded`` places per query. Raises GalleryDamagedError with
+    the ids of the first bad block.
     """
-    n = len(queries)
-    places, scores = np.empty((n, 0), np.int64), np.empty((n, 0), np.float32)
-    found: list[tuple[Places, Floats]] = []
-    if n:
-        for segment, mask in zip(snapshot.segments, masks, strict=True):
-            if mask is not None and not mask.any():
-                continue
-            skip = _rows_in(segment, snapshot.layout.segment_rows, excluded)
-            found.append(_segment(segment, mask, queries, k, skip, min_score, top_tokens))
-            if len(found) == _BATCH:
-                places, scores = _first([(places, scores), *found], k)
-                found = []
-    places, scores = _first([(places, scores), *found], k)
-    places = np.where(places == _NOWHERE, -1, places)
-    short = ((0, 0), (0, k - places.shape[1]))
-    return np.pad(places, short, constant_values=-1), np.pad(scores, short, constant_values=-np.inf)
+    wanted = [(s, m) for s, m in zip(snapshot.segments, masks, strict=True) if m is None or m.any()]
+    places = np.full((len(queries), k), -1, np.int64)
+    scores = np.full((len(queries), k), -np.inf, np.float32)
+    hits = min(k, snapshot.count)
+    while len(queries) and wanted:
+        _check(connection, snapshot, wanted)
+        scanned = _scan(wanted, queries, hits, excluded, min_score, top_tokens)
+        if scanned is not None and _compare(connection, snapshot, *scanned[:2]):
+            places[:, :hits], scores[:, :hits] = scanned[2]
+            break
+    return places, scores
 
 
-def _segment(
-    segment: Segment,
-    mask: Bits | None,
+def _check(
+    connection: sqlite3.Connection, snapshot: Snapshot, wanted: list[tuple[Segment, Bits | None]]
+) -> None:
+    """Make all blocks with wanted rows (bits; None: all) ready to be searched."""
+    verify(connection, snapshot, [(s, bits) for s, bits in wanted if s.screen is None])
+    coded = [(s, s.screen, bits) for s, bits in wanted if s.screen is not None]
+    verify(connection, snapshot, [(s, bits) for s, _, bits in coded], ("places",))
+    todo = [(s, screen, block) for s, screen, bits in coded for block in screen.unready(bits)]
+    size = snapshot.layout.block_rows
+    fits = each(lambda item: item[1].check(item[2]), todo, size * snapshot.layout.row_bytes // 4)
+    for (segment, screen, block), fine in zip(todo, fits, strict=True):
+        if not fine:
+            rows = np.arange(block * size, min(segment.rows, (block + 1) * size))
+            verify(connection, snapshot, [(segment, _bits(segment, rows))], ("vectors",))
+            screen.make(block)
+
+
+def _scan(
+    wanted: list[tuple[Segment, Bits | None]],
     queries: Floats,
     k: int,
-    excluded: list[list[int]] | None,
+    excluded: Sequence[Sequence[int]] | None,
     min_score: float | None,
     top_tokens: int,
-) -> tuple[Places, Floats]:
-    vectors = segment.mapped.vectors[: segment.rows]
-    places = segment.mapped.places
-    wanted = min(k, segment.rows)
-    asked = wanted
-    while True:
-        rows, scores = cpp_ext.topk(
-            queries, vectors, asked, mask=mask, exclude=excluded, min_score=min_score, top_tokens=top_tokens
-        )
-        found = np.where(rows < 0, _NOWHERE, places[rows])
-        if segment.ordered:
-            return found, scores
-        # An updated row lies after rows that come later in insertion order, so the kernel may have cut a
-        # tie at the wrong place: ask on until the last score asked for is below the last one wanted.
-        if asked == segment.rows or (asked > wanted and not _tied(found, scores, wanted)):
-            return _first([(found, scores)], wanted)
-        asked = min(segment.rows, 4 * asked)
+) -> tuple[Bits, list[Reading], tuple[Places, Floats]] | None:
+    """What was read, and the places and scores (n, k) that came of it; None where blocks aren't ready."""
+    parts: list[Floats | cpp_ext.Packed] = []
+    labels: list[Places] = []
+    masks: list[Bits | None] = []
+    reads: list[Bits | None] = []
+    readings: list[Reading] = []
+    notes = np.zeros(sum(-(-segment.rows // 8) for segment, _ in wanted), np.uint8)
+    noted = 0
+    for segment, bits in wanted:
+        if segment.screen is None:
+            packed = segment.tail.packed(segment.mapped, segment.rows) if segment.tail else None
+            coded = len(packed.vectors) if packed else 0
+            for part, rows in (
+                (packed, slice(0, coded)),
+                (segment.mapped.vectors[coded : segment.rows], slice(coded, segment.rows)),
+            ):
+                if part is not None and rows.stop > rows.start:
+                    parts.append(part)
+                    labels.append(segment.mapped.places[rows])
+                    masks.append(None if bits is None else bits[rows.start // 8 : -(-rows.stop // 8)])
+                    reads.append(None)
+            continue
+        pieces = segment.screen.pieces(bits)
+        if pieces is None:
+            return None
+        for piece in pieces:
+            rows = piece.rows
+            first, last = rows.start // 8, -(-rows.stop // 8)
+            parts.append(piece.packed)
+            labels.append(segment.mapped.places[rows])
+            masks.append(None if bits is None else bits[first:last])
+            if piece.compared:
+                here = slice(noted, noted := noted + last - first)
+                reads.append(notes[here])
+                readings.append(Reading(segment, segment.screen, first, here))
+            else:
+                reads.append(None)
+    found = cpp_ext.topk(
+        queries, parts, k, mask=masks, labels=labels, exclude=excluded, min_score=min_score,
+        top_tokens=top_tokens, read=reads,
+    )  # fmt: skip
+    return notes, readings, found
 
 
-def _tied(places: Places, scores: Floats, wanted: int) -> bool:
-    return bool(((places[:, -1] != _NOWHERE) & (scores[:, -1] == scores[:, wanted - 1])).any())
+def _compare(
+    connection: sqlite3.Connection, snapshot: Snapshot, notes: Bits, readings: list[Reading]
+) -> bool:
+    """Whether the vectors that were read are those that were coded; False: search again, without a codes
+    file that turned out to be of others."""
+    at = np.flatnonzero(notes)
+    edges = np.searchsorted(at, [reading.bits.stop for reading in readings]).tolist()
+    places, bits = at.tolist(), notes[at].tolist()
+    for reading, begin, end in zip(readings, [0, *edges], edges, strict=False):
+        shift = reading.first - reading.bits.start
+        row = reading.screen.compare([place + shift for place in places[begin:end]], bits[begin:end])
+        if row is not None:
+            wanted = [(reading.segment, _bits(reading.segment, np.array([row])))]
+            verify(connection, snapshot, wanted, ("vectors",))
+            reading.screen.distrust()
+            return False
+    return True
 
 
-def _first(found: Sequence[tuple[Places, Floats]], k: int) -> tuple[Places, Floats]:
-    """The k best of several candidate lists."""
-    if len(found) == 1 and found[0][0].shape[1] == 0:
-        return found[0]
-    places = np.concatenate([f[0] for f in found], axis=1)
-    scores = np.concatenate([f[1] for f in found], axis=1)
-    order: npt.NDArray[Any] = np.lexsort((places, -scores), axis=1)[:, :k]
-    return np.take_along_axis(places, order, axis=1), np.take_along_axis(scores, order, axis=1)
-
-
-def _rows_in(
-    segment: Segment, segment_rows: int, excluded: Sequence[Sequence[int]] | None
-) -> list[list[int]] | None:
-    if excluded is None:
-        return None
-    rows = [
-        [slot % segment_rows for slot in slots if slot // segment_rows == segment.id] for slots in excluded
-    ]
-    return rows if any(rows) else None
+def _bits(segment: Segment, rows: npt.NDArray[np.int64]) -> Bits:
+    """Packed bits of a segment with these rows set."""
+    chosen = np.zeros(segment.rows, np.bool_)
+    chosen[rows] = True
+    return np.packbits(chosen, bitorder="little")

@@ -3,8 +3,8 @@
 A file is ``[place (int64) of each row, padded to a page][vector of each row, float32, row-major]``. A
 row's *slot* is where it lies: segment id times rows per segment, plus its offset. Its *place* is its rank
 in insertion order, which decides ties; an updated row gets a new slot and keeps its place. All segments
-are full, except the one being filled, the tail. Full ones are sealed: what is derived from a segment's
-rows may be stored beside it for good.
+are full, except the one being filled, the tail. Full ones are sealed: what screens their rows in a search
+is stored beside them for good (codes.py).
 
 Writes go through ``pwrite`` and are fsynced before SQLite commits how many rows are valid. Bytes past
 those are leftovers of a write that never committed: invisible, and overwritten by the next one. Readers
@@ -80,8 +80,8 @@ class SegmentFile:
 
     def write(self, row: int, places: Places, vectors: Floats) -> None:
         """Put rows (at least one) at ``row`` and after."""
-        self._put(places.data.cast("B"), 8 * row)
-        self._put(vectors.data.cast("B"), self._layout.length(row))
+        put(self._file, places.data.cast("B"), 8 * row)
+        put(self._file, vectors.data.cast("B"), self._layout.length(row))
 
     def places(self, first: int, last: int) -> Places:
         return np.frombuffer(os.pread(self._file, 8 * (last - first), 8 * first), np.int64)
@@ -97,11 +97,6 @@ class SegmentFile:
     def close(self) -> None:
         os.close(self._file)
 
-    def _put(self, data: memoryview, offset: int) -> None:
-        while data:
-            written = os.pwrite(self._file, data, offset)
-            data, offset = data[written:], offset + written
-
 
 class Checked:
     """How far each block of a segment has been checked since it was opened."""
@@ -109,6 +104,7 @@ class Checked:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.done: dict[tuple[Part, int], tuple[int, int]] = {}  # part and block: rows done, their CRC
+        self.through: dict[Part, int] = {}  # so many rows from the first are done
 
 
 class Mapped:
@@ -132,7 +128,7 @@ class Mapped:
             raise
         except OSError as error:
             raise GalleryError(
-                f"{path} can't be mapped: {error.strerror}. A gallery keeps one file open per "
+                f"{path} can't be mapped: {error.strerror}. A gallery keeps two files open per "
                 f"{layout.segment_rows} rows; see `ulimit -n`."
             ) from error
         self.places: Places = np.frombuffer(data, np.int64, rows)
@@ -158,6 +154,13 @@ class Mapped:
 def crc_of(data: Floats | Places, before: int = 0) -> int:
     """CRC-32 of rows, carried on from that of the rows before them."""
     return zlib.crc32(data.data.cast("B"), before)
+
+
+def put(file: int, data: memoryview, offset: int) -> None:
+    """Write all of the data (bytes) at this offset."""
+    while data:
+        written = os.pwrite(file, data, offset)
+        data, offset = data[written:], offset + written
 
 
 def sync_folder(folder: Path) -> None:

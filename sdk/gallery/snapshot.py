@@ -5,20 +5,28 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+import cpp_ext
+
 from ..errors import GalleryDamagedError
 from ..types import Floats, Id
+from .codes import codes_name
 from .filters import Node
 from .rows import Connections, in_slots, read_state
+from .screen import Screen
 from .segments import Bits, Checked, Layout, Mapped, Part, segment_name
+from .tail import TailCodes
+
+Item = TypeVar("Item")
 
 _RETRIES = 20
 _PARALLEL_BYTES = 1 << 26
@@ -35,6 +43,8 @@ class Segment:
     mapped: Mapped
     vector_crcs: npt.NDArray[np.uint32]  # one per block
     place_crcs: npt.NDArray[np.uint32]
+    screen: Screen | None  # of a full segment
+    tail: TailCodes | None  # of another one
 
 
 @dataclass(frozen=True)
@@ -87,6 +97,10 @@ class Snapshots:
         self._lock = threading.Lock()
         for segment in self._latest.segments if self._latest else ():
             segment.mapped.checked.lock = threading.Lock()
+            if segment.screen is not None:
+                segment.screen.lock = threading.RLock()
+            if segment.tail is not None:
+                segment.tail.lock = threading.Lock()
 
     def close(self) -> None:
         self._connections.close()
@@ -121,7 +135,14 @@ class Snapshots:
                 old = Mapped(self._folder / segment_name(number), state.layout, rows, checked)
             live = None if dead is None else _live(rows, dead)
             crcs = np.frombuffer(vector_crcs, np.uint32), np.frombuffer(place_crcs, np.uint32)
-            known[number] = Segment(number, rows, bool(ordered), live, old, *crcs)
+            screen = known[number].screen if number in known else None
+            if screen is not None:
+                screen = screen.renewed(crcs[0])
+            elif rows == state.layout.segment_rows and cpp_ext.COMPILED_LEVELS:  # the specification has none
+                screen = Screen(self._folder / codes_name(number), old, number, crcs[0])
+            tail = known[number].tail if number in known else TailCodes()
+            tail = tail if rows < state.layout.segment_rows else None
+            known[number] = Segment(number, rows, bool(ordered), live, old, *crcs, screen, tail)
         ids = [row[0] for row in connection.execute("SELECT id FROM segments ORDER BY id")]
         segments = tuple(known[number] for number in ids)
         return Snapshot(state.generation, state.count, state.id_kind, state.layout, segments)
@@ -150,11 +171,17 @@ def verify(
     """
     size, todo = snapshot.layout.block_rows, []
     for segment, bits in wanted:
-        done = segment.mapped.checked.done
+        checked = segment.mapped.checked
+        if all(checked.through.get(part, 0) >= segment.rows for part in parts):
+            continue
+        new = []
         for block in range(snapshot.layout.blocks(segment.rows)):
             rows = min(size, segment.rows - block * size)
-            if all(done.get((part, block), (0,))[0] >= rows for part in parts):
-                continue
+            if any(checked.done.get((part, block), (0,))[0] < rows for part in parts):
+                new.append((block, rows))
+        if not new:
+            checked.through.update(dict.fromkeys(parts, segment.rows))
+        for block, rows in new:
             if bits is None or bits[block * size // 8 : (block + 1) * size // 8].any():
                 todo.append((segment, block, rows))
 
@@ -163,14 +190,18 @@ def verify(
         crcs = {"vectors": segment.vector_crcs, "places": segment.place_crcs}
         return all(segment.mapped.check(part, block, rows, int(crcs[part][block])) for part in parts)
 
-    if len(todo) * size * snapshot.layout.row_bytes > _PARALLEL_BYTES:
-        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            results = list(pool.map(good, todo))
-    else:
-        results = [good(item) for item in todo]
+    results = each(good, todo, size * snapshot.layout.row_bytes)
     for (segment, block, rows), fine in zip(todo, results, strict=True):
         if not fine:
             raise _damaged(connection, snapshot, segment, block, rows)
+
+
+def each(check: Callable[[Item], bool], items: Sequence[Item], size: int) -> list[bool]:
+    """``check`` of each item, side by side when there is much to read; an item is ``size`` bytes."""
+    if len(items) * size <= _PARALLEL_BYTES:
+        return [check(item) for item in items]
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        return list(pool.map(check, items))
 
 
 def read_vectors(connection: sqlite3.Connection, snapshot: Snapshot, slots: Sequence[int]) -> Floats:

@@ -6,6 +6,7 @@ import contextlib
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,12 @@ import numpy.typing as npt
 
 from ..types import Floats
 from . import rows
+from .codes import codes_name
 from .columns import encode
+from .sealing import missing, seal
 from .segments import Mapped, Places, SegmentFile, crc_of, segment_name, sync_folder
+
+_OLDER = 4  # segments without codes that a call codes besides those it fills: no add() may take minutes
 
 
 @dataclass
@@ -46,6 +51,7 @@ class Transaction:
         last = connection.execute("SELECT id, rows FROM segments ORDER BY id DESC LIMIT 1").fetchone()
         self.tail: int | None = last[0] if last and last[1] < self.state.layout.segment_rows else None
         self.killed: set[int] = set()  # segments in which rows were marked as gone
+        self.uncoded: set[int] = set()  # full segments whose codes `commit` is to make
 
     def append(self, places: Places, vectors: Floats, documents: Sequence[dict[str, Any]]) -> Places:
         """Write rows at these places after the last one; returns their slots (n,)."""
@@ -87,6 +93,7 @@ class Transaction:
     def drop(self, segment: int) -> None:
         """Take a segment out; its file goes after the commit. Its live rows are to be appended again."""
         self._dropped.append(segment)
+        self.uncoded.discard(segment)
         if segment == self.tail:
             self.tail = None
         self._touched.pop(segment, None)
@@ -96,13 +103,14 @@ class Transaction:
         )
 
     def commit(self) -> None:
-        """Vectors first, then the rows that point at them."""
+        """Vectors first, then codes, which don't matter, then the rows that point at the vectors."""
         written = [s for s in self._touched.values() if s.file]
         for segment in written:
             assert segment.file
             segment.file.sync()
         if any(s.committed is None for s in written):
             sync_folder(self._folder)
+        self._code()
         self.state.generation += 1
         for s in self._touched.values():
             crcs = [np.array(c, np.uint32).tobytes() for c in (s.vector_crcs, s.place_crcs)]
@@ -121,15 +129,20 @@ class Transaction:
         """After the commit: close files, delete dropped ones. A reader that maps one keeps it until then."""
         self.close()
         for number in self._dropped:
-            with contextlib.suppress(OSError):  # swept when the next writer starts
-                (self._folder / segment_name(number)).unlink()
+            for name in (codes_name(number), segment_name(number)):
+                with contextlib.suppress(OSError):  # swept when the next writer starts
+                    (self._folder / name).unlink()
         if self._dropped:
             with contextlib.suppress(OSError):
                 sync_folder(self._folder)
 
     def undo(self) -> None:
         """Give back the disk space of what wasn't committed."""
+        size = self.state.layout.segment_rows
         for segment in self._touched.values():
+            if segment.rows == size and segment.committed != size:
+                with contextlib.suppress(OSError):
+                    (self._folder / codes_name(segment.id)).unlink()
             with contextlib.suppress(OSError):
                 if segment.file and segment.committed is None:
                     (self._folder / segment_name(segment.id)).unlink()
@@ -142,6 +155,16 @@ class Transaction:
             if segment.file:
                 segment.file.close()
                 segment.file = None
+
+    def _code(self) -> None:
+        """Make codes for the segments that are full now, and for some that lack them."""
+        size = self.state.layout.segment_rows
+        full = {s.id for s in self._touched.values() if s.rows == size and s.committed != size}
+        if full:
+            sealed = self.connection.execute("SELECT id FROM segments WHERE rows = ? ORDER BY id", (size,))
+            self.uncoded.update(islice(missing(self._folder, [row[0] for row in sealed]), _OLDER))
+        for number in sorted(full | self.uncoded):
+            seal(self._folder, self.state.layout, number, self._load(number).vector_crcs)
 
     def _load(self, number: int) -> Filling:
         if number not in self._touched:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..errors import GalleryWriteError
 from . import rows
+from .codes import SUFFIX, codes_name
 from .compaction import scrub
 from .locks import WriterLock
 from .segments import SegmentFile, segment_name
@@ -109,10 +110,8 @@ class Writer:
 
     def _sweep(self, connection: sqlite3.Connection) -> None:
         layout = rows.read_state(connection).layout
-        known = {
-            segment_name(number): count
-            for number, count in connection.execute("SELECT id, rows FROM segments")
-        }
+        counts = dict(connection.execute("SELECT id, rows FROM segments").fetchall())
+        known = {segment_name(number): count for number, count in counts.items()}
         for path in self._folder.glob("*.seg"):
             if path.name not in known:
                 path.unlink()
@@ -120,3 +119,7 @@ class Writer:
                 file = SegmentFile(path, layout)
                 file.truncate(known[path.name])
                 file.close()
+        full = {codes_name(number) for number, count in counts.items() if count == layout.segment_rows}
+        for path in self._folder.glob(f"*{SUFFIX}*"):
+            if path.name not in full:
+                path.unlink()

@@ -69,6 +69,27 @@ def test_levels_equal_serial_to_the_bit(real, level, d):
 
 
 @pytest.mark.parametrize("level", cpp_ext.LEVELS)
+@pytest.mark.parametrize("d", [1, 16, 45, 130])
+def test_the_screen_of_a_level_loses_no_hit(real, level, d):
+    gallery = real(4099, d)
+    gallery[::50] = gallery[0] + 0.02 * real(82, d)  # closer to each other than codes can tell
+    packed = cpp_ext.pack(gallery, level=level)
+    for n in (1, 3, 7, 70):
+        queries = gallery[0] + 0.3 * real(n, d)
+        indices, scores = cpp_ext.topk(queries, packed, 5, level=level)
+        expected, expected_scores = cpp_ext.topk(queries, gallery, 5, level="serial")
+        assert indices.tolist() == expected.tolist()
+        assert scores.tobytes() == expected_scores.tobytes()
+
+
+@pytest.mark.parametrize("level", cpp_ext.LEVELS)
+def test_every_half_precision_number_is_widened_exactly(level):
+    halves = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    gallery = halves[np.isfinite(halves)].reshape(-1, 31)
+    assert (all_scores(np.eye(31, dtype=np.float32), gallery, level) == gallery.astype(np.float32).T).all()
+
+
+@pytest.mark.parametrize("level", cpp_ext.LEVELS)
 @pytest.mark.parametrize(("t", "top_tokens"), [(1, 1), (2, 1), (3, 2), (32, 6), (70, 70)])
 def test_late_similarity_equals_serial_to_the_bit(real, level, t, top_tokens):
     queries, gallery = real(5, 33), real(23, t, 33)

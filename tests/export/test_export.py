@@ -19,7 +19,7 @@ from PIL import Image
 
 import export.onnx
 import export.verify
-from export.command import run
+from export.command import load_split, run
 from export.gate import POINTS
 from export.probes import pictures
 from sdk.bundle import Bundle
@@ -27,7 +27,7 @@ from sdk.encoder import Encoder
 from sdk.errors import ExportError, InputError
 from sdk.preprocess import preprocess_images
 from sdk.runtime import open_session
-from train import checkpoint
+from train import checkpoint, datasets
 
 ROOT = Path(export.onnx.__file__).resolve().parent.parent
 
@@ -291,3 +291,21 @@ def test_half_a_dataset_is_refused(
     arguments = (exported.path, "--checkpoint", exported.checkpoint, "--data", "drawn")
     assert command(monkeypatch, export.verify, *arguments) == 2
     assert "got only data='drawn'; give both" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("roles", "tasks", "asked"),
+    [
+        ({"query.text": "x"}, ("text", "attributes"), "text"),
+        ({"query.text": "x"}, ("attributes",), "attributes"),  # PETA has no captions
+        ({"query.image": "x"}, ("text", "image"), "image"),
+        ({"query.image": "x"}, ("attributes",), "image"),  # which the loader refuses, by name
+    ],
+)
+def test_a_dataset_is_asked_by_words_of_whichever_kind_it_has(
+    roles: dict[str, str], tasks: tuple[str, ...], asked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datasets, "tasks", lambda name: tasks)
+    monkeypatch.setattr(datasets, "load", lambda *given: given)
+    module: Any = SimpleNamespace(roles=roles)
+    assert load_split("peta", Path("folder"), module) == ("peta", Path("folder"), "test", asked)

@@ -191,7 +191,9 @@ def test_resuming_another_run_names_what_differs(saved: Path, encoder: DualEncod
         checkpoint.read_same_run(saved, "clip", {**CONFIG, "workers": 4}, ())
     with pytest.raises(CheckpointError, match="isn't a run of 'irra'"):
         checkpoint.read_same_run(saved, "irra", CONFIG, ())
-    checkpoint.save(tmp_path / "best.pt", encoder, CONFIG)
+    checkpoint.save(tmp_path / "best.pt", encoder, CONFIG, chosen="best on val, epoch 3")
+    assert checkpoint.load(tmp_path / "best.pt").provenance["chosen"] == "best on val, epoch 3"
+    assert "chosen" not in checkpoint.load(saved).provenance
     with pytest.raises(CheckpointError, match="that can go on"):
         checkpoint.read_same_run(tmp_path / "best.pt", "clip", CONFIG, ())
 

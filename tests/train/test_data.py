@@ -167,17 +167,23 @@ def test_pictures_of_any_tiny_size_survive_augmentation(split: Split) -> None:
         assert torch.isfinite(made.batch(range(7))[0]).all()
 
 
-def test_a_truncated_picture_is_named_before_training_starts(tmp_path: Path) -> None:
+def test_a_bad_picture_is_named_before_training_starts_and_a_truncated_jpeg_is_used(tmp_path: Path) -> None:
     good, bad, empty = (tmp_path / f"{name}.jpg" for name in ("good", "bad", "empty"))
     Image.fromarray(np.random.default_rng(1).integers(0, 256, (60, 40, 3), np.uint8)).save(good)
     bad.write_bytes(good.read_bytes()[:-600])
     empty.write_bytes(b"")
     samples = tuple(Sample(p.name, p, i, ("a man",)) for i, p in enumerate((good, bad, empty)))
-    with pytest.raises(ImageError) as caught:
+    truncated = pytest.warns(UserWarning, match=r"bad\.jpg is truncated: it is read as far as it goes")
+    with truncated, pytest.raises(ImageError) as caught:
         TrainSet(Split("three", samples), SPEC, tokenizer)
-    assert "bad.jpg" in str(caught.value)
     assert "empty.jpg" in str(caught.value)
     assert "good.jpg" not in str(caught.value)
+    assert "bad.jpg" not in str(caught.value)
+    with truncated:
+        made = TrainSet(Split("two", samples[:2]), SPEC, tokenizer, augment=False)
+    whole, part, _ = (*made.batch([0, 1])[0], None)
+    assert torch.equal(whole[:, 0], part[:, 0])  # the upper rows are there
+    assert not torch.equal(whole, part)
 
 
 def test_refuses_a_split_without_samples_or_captions(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,13 +16,14 @@ from torch import nn
 from sdk.attributes import Schema
 from sdk.bundle import Bundle
 from sdk.encoder import Encoder
-from sdk.errors import InputError
+from sdk.errors import ImageError, InputError
 from sdk.preprocess import ImageSpec, TextSpec, preprocess_images
 from sdk.runtime import open_session
 from train import evaluate
 from train.encode import ModuleEncoder, evaluating
-from train.evaluate import encode_split, evaluate_module, judge, similarity
+from train.evaluate import encode_split, evaluate_module, judge
 from train.metrics import NAMES, rank_metrics
+from train.ranking import all_scores
 from train.split import Query, Sample, Split
 
 COLOURS = ("red", "green", "blue")
@@ -190,10 +192,11 @@ def test_a_late_model_is_scored_by_its_best_tokens(folder: Path, three_graph_bun
     assert gallery.shape == (9, 4, 16)
     each = np.einsum("nd,mtd->nmt", queries, gallery)
     expected = np.sort(each, axis=2)[:, :, -2:].mean(axis=2)
-    assert similarity(queries, gallery, 2) == pytest.approx(expected, abs=1e-6)
-    assert similarity(queries, gallery, 4) == pytest.approx(each.mean(axis=2), abs=1e-6)
+    assert all_scores(queries, gallery, 2) == pytest.approx(expected, abs=1e-6)
+    assert all_scores(queries, gallery, 4) == pytest.approx(each.mean(axis=2), abs=1e-6)
     direct = rank_metrics(expected, asked.relevant(), asked.ignored())
-    assert judge(asked, queries, gallery, 2).means() == pytest.approx(direct.means())
+    for ranking in ("topk", "sort"):
+        assert judge(asked, queries, gallery, 2, ranking).means() == pytest.approx(direct.means())
     composed = split(folder, "composed")
     assert encode_split(late, composed)[0].shape == (9, 16)  # by its composer: this bundle has no text role
 
@@ -208,7 +211,7 @@ def test_blocks_do_not_change_the_figures(
     direct = rank_metrics(queries @ gallery.T, asked.relevant(), asked.ignored())
     monkeypatch.setattr(evaluate, "BLOCK", 9 * 2)  # two queries at a time, and one left over
     blocks = judge(asked, queries, gallery)
-    for other in (blocks, direct):
+    for other in (blocks, judge(asked, queries, gallery, ranking="sort"), direct):
         assert np.array_equal(whole.first, other.first)
         assert whole.ap == pytest.approx(other.ap)
         assert np.array_equal(whole.query, other.query)
@@ -229,6 +232,28 @@ def test_equal_captions_are_encoded_once(
     assert [len(given) for given in seen] == [3]
     assert np.array_equal(queries[0], queries[2])
     assert not np.array_equal(queries[0], queries[3])
+
+
+def test_truncated_jpegs_are_judged_as_far_as_they_go(
+    folder: Path, encoder: Encoder, tmp_path: Path, picture: Callable[..., Image.Image]
+) -> None:
+    gallery = []
+    for sample in items(folder):
+        path = tmp_path / f"{sample.image_id}.jpg"
+        Image.open(sample.image).save(path)
+        gallery.append(replace(sample, image=path))
+    whole = tuple(gallery)
+    asked = Split("nine", whole, split(folder, "text").queries, whole, "person", (0, 0, 0, 1, 1, 1, 2, 2, 2))
+    expected = encode_split(encoder, asked)[1]
+    cut = whole[4].image
+    cut.write_bytes(cut.read_bytes()[:-20])
+    with pytest.warns(UserWarning, match=r"4\.jpg is truncated: it is read as far as it goes"):
+        queries, vectors = encode_split(encoder, asked)
+    assert np.array_equal(np.delete(vectors, 4, 0), np.delete(expected, 4, 0))
+    assert len(judge(asked, queries, vectors)) == 9
+    (tmp_path / "6.jpg").write_bytes(b"")
+    with pytest.warns(UserWarning, match="4.jpg"), pytest.raises(ImageError, match=r"6\.jpg"):
+        encode_split(encoder, asked)
 
 
 def test_nothing_to_ask_or_half_a_question_is_refused(folder: Path, encoder: Encoder) -> None:

@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.autograd import gradcheck
 
-from train.losses import identity, infonce, sdm
+from train.losses import cmt, identity, infonce, sdm
 
 WEIGHT = torch.tensor([[1.0, 0.5, -0.5], [0.0, -1.0, 2.0]])
 BIAS = torch.tensor([0.1, -0.2])
 LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "infonce": lambda image, text, ids: infonce(image, text, ids, 0.5),
     "sdm": lambda image, text, ids: sdm(image, text, ids, 0.5),
+    "cmt": lambda image, text, ids: cmt(image, text, ids, 1.5),  # no hinge is at rest
     "identity": lambda image, text, ids: identity(
         image, text, ids, WEIGHT.to(image.dtype), BIAS.to(image.dtype)
     ),
@@ -76,6 +77,36 @@ def test_sdm_of_a_perfect_prediction_is_nothing() -> None:
     assert sdm(image, image, torch.arange(4), 0.02).item() == pytest.approx(0, abs=1e-5)
 
 
+def test_cmt_by_hand_takes_the_hardest_other_person() -> None:
+    # cosines (rows: images) [[1, 0, .6], [.6, .8, .96], [0, 1, .8]] of people 0, 1, 1; margin .05.
+    image = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]])
+    text = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
+    of_texts = (
+        0.05 + 0.6 - 1,
+        0.05 + 0.0 - 0.8,
+        0.05 + 0.6 - 0.8,
+    )  # text 0 against images 1, 2; 1, 2 against 0
+    of_images = (0.05 + 0.6 - 1, 0.05 + 0.6 - 0.8, 0.05 + 0.0 - 0.8)
+    want = sum(max(0.0, cost) for cost in of_texts) / 3 + sum(max(0.0, cost) for cost in of_images) / 3
+    assert want == 0  # every pair is ahead by the margin
+    ids = torch.tensor([0, 1, 1])
+    assert cmt(image, text, ids).item() == 0
+    wide = sum(0.25 + cost for cost in (*of_texts, *of_images) if 0.25 + cost > 0) / 3
+    assert wide > 0
+    assert cmt(image, text, ids, 0.3).item() == pytest.approx(wide, abs=1e-6)
+
+
+def test_cmt_of_one_person_has_nothing_to_compare() -> None:
+    image, text, _ = pairs()
+    assert cmt(image, text, torch.zeros(5, dtype=torch.int64)).item() == 0
+
+
+def test_cmt_may_take_the_least_similar_picture_of_the_person() -> None:
+    image, text, ids = pairs()
+    assert cmt(image, text, ids, 1.5, positives="hardest") > cmt(image, text, ids, 1.5)
+    assert cmt(image, text, ids, form="soft") != cmt(image, text, ids, form="soft", temperature=1.0)
+
+
 def test_identity_by_hand_is_the_mean_of_both_modalities() -> None:
     image, text = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 2.0]])
     weight, bias = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([0.0, 0.5])
@@ -121,7 +152,7 @@ def test_the_order_of_a_batch_does_not_matter(name: str, order: list[int]) -> No
     torch.testing.assert_close(again, LOSSES[name](image, text, ids))
 
 
-@pytest.mark.parametrize("name", ["infonce", "sdm"])
+@pytest.mark.parametrize("name", ["cmt", "infonce", "sdm"])
 def test_only_angles_count(name: str) -> None:
     image, text, ids = pairs()
     torch.testing.assert_close(LOSSES[name](image * 7, text / 3, ids), LOSSES[name](image, text, ids))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from sdk.errors import VectorError
-from train.metrics import NAMES, bootstrap, join, rank_metrics
+from train.metrics import NAMES, bootstrap, join, metrics_of, rank_metrics
 
 
 def ranking(*relevant_ranks: int, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -42,6 +42,17 @@ def test_matches_at_ranks_one_and_four_of_five() -> None:
     assert found.ap[0] == pytest.approx(0.75)  # (1/1 + 2/4) / 2
     assert found.inp[0] == pytest.approx(0.5)  # 2 / 4
     assert found.ap_trapezoid[0] == pytest.approx(((1 + 1) / 2 + (1 / 3 + 1 / 2) / 2) / 2)
+
+
+def test_ranks_alone_give_the_same_figures() -> None:
+    found = metrics_of([np.array([1, 4]), np.array([], np.int64), np.array([2])])
+    assert found.query.tolist() == [0, 2]
+    assert found.skipped == 1
+    assert found.first.tolist() == [1, 2]
+    assert found.ap.tolist() == [0.75, 0.5]
+    assert found.inp.tolist() == [0.5, 0.5]
+    assert found.ap_trapezoid == pytest.approx([17 / 24, 0.25])  # ½[(1+1)/2 + (1/3+1/2)/2]; ½(0 + ½)
+    assert len(metrics_of([])) == metrics_of([]).skipped == 0
 
 
 def test_one_match_scores_about_half_under_the_trapezoidal_rule() -> None:

@@ -20,7 +20,7 @@ import tyro
 from PIL import Image
 
 from sdk.errors import CheckpointError, InputError
-from train import checkpoint, runlog
+from train import checkpoint, evaluate, runlog
 from train.recipes import clip
 from train.recipes.clip import Config
 from train.synthesis.draw import draw
@@ -34,6 +34,7 @@ SMALL: dict[str, Any] = {
     "epochs": 2,
     "warmup": 0.5,
     "eval_every": 1,
+    "judge": ("val", "test"),
 }
 
 
@@ -63,8 +64,8 @@ def _threads() -> Iterator[None]:
 def die_after_first_save(monkeypatch: pytest.MonkeyPatch) -> None:
     real = checkpoint.save
 
-    def save(path: Path, *rest: Any) -> None:
-        real(path, *rest)
+    def save(path: Path, *rest: Any, **more: Any) -> None:
+        real(path, *rest, **more)
         if path.name == "ckpt.pt":
             raise KeyboardInterrupt
 
@@ -102,20 +103,21 @@ def steps(folder: str | Path) -> list[dict[str, Any]]:
 
 def test_a_run_leaves_its_folder(finished: Config) -> None:
     out = Path(finished.out)
-    assert {p.name for p in out.iterdir()} == {"config.json", "log.jsonl", "loss.png", "ckpt.pt", "best.pt"}
+    assert {p.name for p in out.iterdir()} == {
+        "config.json", "log.jsonl", "loss.png", "ckpt.pt", "best.pt", "best_on_test.pt"
+    }  # fmt: skip
     assert json.loads((out / "config.json").read_text())["batch"] == 16
     lines = [json.loads(text) for text in (out / "log.jsonl").read_text().splitlines()]
     events = [line["event"] for line in lines]
     total = sum(e == "step" for e in events)
     assert events[0] == "start"
     assert events[-1] == "end"
-    assert events.count("eval") == 2
+    assert events.count("eval") == 4
     assert [line["step"] for line in steps(out)] == list(range(1, total + 1))
     assert {"loss", "infonce", "lr", "temperature", "norm", "epoch"} <= steps(out)[0].keys()
     assert np.isfinite([line["loss"] for line in steps(out)]).all()
     evals = [line for line in lines if line["event"] == "eval"]
     assert {"rank1", "rank5", "rank10", "map", "minp"} <= evals[0].keys()
-    assert lines[-1]["best"]["rank1"] == max(line["rank1"] for line in evals)
     with Image.open(out / "loss.png") as picture:
         picture.load()
         assert picture.format == "PNG"
@@ -127,7 +129,7 @@ def test_its_checkpoint_opens_without_the_recipe_being_named(finished: Config) -
     assert module.recipe == "clip"
     assert (module.image_spec.height, module.image_spec.width) == (32, 16)
     assert module.schema is not None
-    assert module.provenance == {"data": "drawn", "licence": "Apache-2.0"}
+    assert module.provenance == {"data": "drawn", "licence": "Apache-2.0", "chosen": "last, epoch 2"}
     assert module.encode_image(torch.zeros(2, 3, 32, 16)).shape == (2, 128)
 
 
@@ -161,7 +163,7 @@ def test_a_finished_run_has_nothing_to_do(finished: Config) -> None:
     before = path.read_bytes()
     result = clip.train(replace(finished, workers=3))
     assert path.read_bytes() == before
-    assert result["last"]["epoch"] == 2
+    assert result["last"]["val"]["epoch"] == 2
 
 
 def test_a_run_with_other_settings_is_refused_by_name(finished: Config) -> None:
@@ -174,6 +176,25 @@ def test_it_learns_the_pairs_it_sees(people: Path, tmp_path: Path) -> None:
     clip.train(replace(cfg, augment=False, save_every=99))
     losses = [line["loss"] for line in steps(cfg.out)]
     assert np.mean(losses[-3:]) < np.mean(losses[:3]) - 0.5
+
+
+def test_the_best_on_test_is_kept_beside_the_best_on_val_and_both_say_so(
+    people: Path, finished: Config
+) -> None:
+    out = Path(finished.out)
+    lines = runlog.read(out / "log.jsonl")
+    evals = [line for line in lines if line["event"] == "eval"]
+    assert [(line["part"], line["epoch"]) for line in evals] == [
+        ("val", 1), ("test", 1), ("val", 2), ("test", 2)
+    ]  # fmt: skip
+    for part, name in (("val", "best.pt"), ("test", "best_on_test.pt")):
+        best = max((line for line in evals if line["part"] == part), key=lambda line: line["rank1"])
+        assert lines[-1]["best"][part]["rank1"] == best["rank1"]
+        assert checkpoint.load(out / name).provenance["chosen"] == f"best on {part}, epoch {best['epoch']}"
+    last, _, flattering = evaluate.run(evaluate.Args(root=people, checkpoint=(out,)))
+    assert last.facts["rank1"] == pytest.approx(lines[-1]["last"]["test"]["rank1"])
+    assert flattering.facts["rank1"] == pytest.approx(lines[-1]["best"]["test"]["rank1"])
+    assert flattering.facts["chosen"].startswith("best on test")
 
 
 def test_the_id_classifier_trains_but_is_not_part_of_the_model(people: Path, tmp_path: Path) -> None:
@@ -211,7 +232,7 @@ from train.recipes.clip import Config, Trainee, step_losses
 def compute(share):
     accelerator = start("fp32")
     torch.manual_seed(0)
-    cfg = Config("drawn", "", "", losses=("infonce", "sdm", "id"))
+    cfg = Config("drawn", "", "", losses=("infonce", "sdm", "id", "cmt"))
     inner = Trainee(TwoTower("labrador-tiny", (32, 16)), 4, 0.1, True)
     trainee = accelerator.prepare(inner)
     generator = torch.Generator().manual_seed(1)

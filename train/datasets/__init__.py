@@ -15,7 +15,7 @@ from types import ModuleType
 from sdk.errors import DatasetError
 from train.split import Split
 
-__all__ = ["load", "names", "parts"]
+__all__ = ["load", "names", "parts", "tasks"]
 
 
 def names() -> list[str]:
@@ -28,8 +28,13 @@ def parts(name: str) -> tuple[str, ...]:
     return tuple(_module(name).PARTS)
 
 
-def load(name: str, root: str | Path, part: str, task: str = "text") -> Split:
-    """Parse one part of a dataset for one task ("text", "attributes", "image", "composed").
+def tasks(name: str) -> tuple[str, ...]:
+    """What can ask in a dataset, of text, attributes, image, composed; raises DatasetError as ``parts``."""
+    return tuple(_module(name).TASKS)
+
+
+def load(name: str, root: str | Path, part: str, task: str | None = None) -> Split:
+    """Parse one part of a dataset for one task ("text", "attributes", …); None is the first it has.
 
     Raises DatasetError that lists what is known for an unknown dataset, part or task, and one that shows
     the expected layout for a folder that hasn't got it.
@@ -37,6 +42,7 @@ def load(name: str, root: str | Path, part: str, task: str = "text") -> Split:
     module = _module(name)
     if part not in module.PARTS:
         raise DatasetError(f"{name}: no part {part!r}; it has {', '.join(module.PARTS)}")
+    task = module.TASKS[0] if task is None else task
     if task not in module.TASKS:
         raise DatasetError(f"{name}: no task {task!r}; it has {', '.join(module.TASKS)}")
     split = module.load(Path(root), part, task)

@@ -20,8 +20,17 @@ import numpy as np
 
 from sdk.attributes import Schema
 from sdk.errors import DatasetError
+from train.datasets._matlab import read_mat
+from train.datasets._source import Source
 
 FILE = "market_attribute.mat"
+SOURCE = Source(
+    "market1501",
+    "bounding_box_train/, bounding_box_test/ and query/ with pictures like 0001_c1s1_001051_00.jpg (the "
+    f"unpacked Market-1501-v15.09.15), and {FILE} among them, in attribute/ or beside the folder",
+    "the authors distribute the pictures at zheng-lab.cecs.anu.edu.au/Project/project_reid.html and the "
+    "attributes in github.com/vana77/Market-1501_Attribute",
+)
 
 # slot -> (column, value of code 1, value of code 2, …)
 _CODED = {
@@ -88,10 +97,7 @@ def read_attributes(root: Path, part: str) -> dict[int, dict[str, str]]:
     places = [root / FILE, root / "attribute" / FILE, root.parent / FILE]
     path = next((p for p in places if p.is_file()), None)
     if path is None:
-        raise DatasetError(
-            f"market1501: no {FILE} as {', '.join(map(str, places))}; it is published apart from the "
-            "pictures, in vana77/Market-1501_Attribute"
-        )
+        raise SOURCE.lacks(f"no {FILE} as {', '.join(map(str, places))}")
     columns = _columns(path, part)
     people = columns.pop("image_index")
     table = {}
@@ -103,24 +109,17 @@ def read_attributes(root: Path, part: str) -> dict[int, dict[str, str]]:
 
 def _columns(path: Path, part: str) -> dict[str, list[Any]]:
     """Column name -> one value per person: int codes, and four-digit strings for `image_index`."""
-    try:
-        from scipy.io import loadmat  # type: ignore[import-untyped]
-        from scipy.io.matlab import MatReadError  # type: ignore[import-untyped]
-    except ImportError as error:
-        raise DatasetError(
-            f"market1501: {path} is a MATLAB file, and reading it takes scipy: "
-            "pip install 'labrador-retriever[train]'"
-        ) from error
+    what = (
+        f"the attribute table: needed is the variable market_attribute with the field {part} of 27 "
+        "attributes and image_index"
+    )
+    table = read_mat(SOURCE, path, ("market_attribute",), what)["market_attribute"]
     needed = {column for column, *_ in _CODED.values()} | {"image_index"}
     needed |= {prefix + end for prefix, ends, _ in _CHOSEN.values() for end in ends}
     try:
-        struct = loadmat(path, simplify_cells=True)["market_attribute"][part]
-        columns = {name: list(np.atleast_1d(struct[name])) for name in needed}
-    except (KeyError, TypeError, ValueError, IndexError, NotImplementedError, MatReadError) as error:
-        raise DatasetError(
-            f"market1501: {path} isn't the attribute table: needed is the variable market_attribute with "
-            f"the field {part} of 27 attributes and image_index ({error!r})"
-        ) from error
+        columns = {name: list(np.atleast_1d(table[part][name])) for name in needed}
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise DatasetError(f"market1501: {path} isn't {what} ({error!r})") from error
     sizes = {len(values) for values in columns.values()}
     if len(sizes) != 1:
         raise DatasetError(f"market1501: {path}, {part}: columns of different lengths {sorted(sizes)}")

@@ -19,19 +19,20 @@ Tasks:
 from __future__ import annotations
 
 import csv
-import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from sdk.attributes import Schema
 from sdk.errors import AttributeValueError, DatasetError
+from train.datasets._captions import read_json, read_list
+from train.datasets._source import Source
 from train.split import Query, Sample, Split
 
 PARTS = ("train", "val", "test")
 TASKS = ("text", "attributes", "image", "composed")
-LAYOUT = (
-    "expected are imgs/, reid_raw.json, attributes.csv and schema.json, as train.synthesis.draw writes them"
+SOURCE = Source(
+    "drawn",
+    "imgs/, reid_raw.json, attributes.csv and schema.json (query.json and gallery.json for composed queries)",
+    "python -m train.synthesis.draw --out FOLDER draws and writes them",
 )
 
 
@@ -69,7 +70,7 @@ def load(root: str | Path, part: str, task: str = "text") -> Split:
 def _samples(root: Path, part: str, schema: Schema) -> tuple[Sample, ...]:
     table = _table(root, schema)
     samples = []
-    for entry in _list(root, "reid_raw.json", ("split", "captions", "file_path", "id")):
+    for entry in read_list(SOURCE, root / "reid_raw.json", ("split", "captions", "file_path", "id")):
         if entry["split"] != part:
             continue
         name = entry["file_path"]
@@ -93,7 +94,7 @@ def _samples(root: Path, part: str, schema: Schema) -> tuple[Sample, ...]:
         samples.append(Sample(name, root / "imgs" / name, person, captions, camera, attributes, row["view"]))
     if not samples:
         raise DatasetError(f"drawn: {root / 'reid_raw.json'} lists no picture of the part {part!r}")
-    _check_files([s.image for s in samples])
+    SOURCE.check_pictures([s.image for s in samples])
     return tuple(samples)
 
 
@@ -102,20 +103,20 @@ def _composed(root: Path, part: str, samples: tuple[Sample, ...], schema: Schema
         raise DatasetError(f"drawn: composed queries are drawn for the part 'test' only, not for {part!r}")
     known = {s.image: s for s in samples}
     queries, gallery, keys = [], [], []
-    for entry in _list(root, "query.json", ("file_path", "person_id", "instance_id", "caption")):
+    for entry in read_list(SOURCE, root / "query.json", ("file_path", "person_id", "instance_id", "caption")):
         image, person = root / entry["file_path"], int(entry["person_id"])
         queries.append(Query(int(entry["instance_id"]), entry["caption"], image, person=person))
-    for entry in _list(root, "gallery.json", ("file_path", "person_id", "instance_id")):
+    for entry in read_list(SOURCE, root / "gallery.json", ("file_path", "person_id", "instance_id")):
         image, instance = root / entry["file_path"], int(entry["instance_id"])
         gallery.append(known.get(image) or Sample(entry["file_path"], image, int(entry["person_id"])))
         keys.append(None if instance == -1 else instance)
-    _check_files([q.image for q in queries if q.image] + [s.image for s in gallery])
+    SOURCE.check_pictures([q.image for q in queries if q.image] + [s.image for s in gallery])
     return Split("drawn/test", samples, tuple(queries), tuple(gallery), "instance", tuple(keys), schema)
 
 
 def _schema(root: Path) -> Schema:
     try:
-        return Schema.from_json(_json(root, "schema.json"))
+        return Schema.from_json(read_json(SOURCE, root / "schema.json"))
     except AttributeValueError as error:
         raise DatasetError(f"drawn: {root / 'schema.json'}: {error}") from error
 
@@ -129,35 +130,7 @@ def _table(root: Path, schema: Schema) -> dict[str, dict[str, str]]:
             needed = ["file_path", "id", "camera", "view", "split", *schema.slots]
             missing = [name for name in needed if name not in (reader.fieldnames or ())]
             if missing:
-                raise DatasetError(f"drawn: {path} lacks the columns {', '.join(missing)}; {LAYOUT}")
+                raise DatasetError(f"drawn: {path} lacks the columns {', '.join(missing)}")
             return {row["file_path"]: row for row in reader}
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(f"drawn: {path} can't be read ({error}); {LAYOUT}") from error
-
-
-def _json(root: Path, name: str) -> Any:
-    try:
-        return json.loads((root / name).read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DatasetError(f"drawn: {root / name} can't be read ({error}); {LAYOUT}") from error
-
-
-def _list(root: Path, name: str, fields: tuple[str, ...]) -> list[Mapping[str, Any]]:
-    entries = _json(root, name)
-    if not isinstance(entries, list):
-        raise DatasetError(
-            f"drawn: {root / name} holds {type(entries).__name__}; needed is a list of objects"
-        )
-    for place, entry in enumerate(entries):
-        missing = [f for f in fields if f not in entry] if isinstance(entry, dict) else list(fields)
-        if missing:
-            raise DatasetError(f"drawn: {root / name}, entry {place} lacks {', '.join(missing)}")
-    return entries
-
-
-def _check_files(paths: list[Path]) -> None:
-    absent = [path for path in paths if not path.is_file()]
-    if absent:
-        raise DatasetError(
-            f"drawn: {len(absent)} of {len(paths)} listed pictures are missing, first {absent[0]}"
-        )
+        raise SOURCE.lacks(f"{path} can't be read ({error})") from error

@@ -1,9 +1,9 @@
 """Market-1501 with its attribute table: pedestrian crops from six cameras, 27 attributes per person.
 
     Market-1501-v15.09.15/
-      bounding_box_train/   12,936 pictures of 751 people
-      bounding_box_test/    19,732 pictures; person -1 is junk, person 0000 a distractor
-      query/                3,368 pictures of 750 people
+      bounding_box_train/   12,936 pictures of 751 people with 508 different sets of attributes
+      bounding_box_test/    19,732 pictures; person -1 is junk (3,819), person 0000 a distractor (2,798)
+      query/                3,368 pictures of 750 people with 484 sets, 169 of which occur in training
       market_attribute.mat  (here, in attribute/, or beside the folder)
 
 A picture is called ``0001_c1s1_001051_00.jpg``: person, camera, sequence, frame, box. There is no
@@ -35,7 +35,8 @@ import numpy as np
 
 from sdk.attributes import Schema
 from sdk.errors import DatasetError, LabradorError
-from train.datasets._market1501_attributes import SCHEMA, read_attributes
+from train.datasets._market1501_attributes import SCHEMA, SOURCE, read_attributes
+from train.datasets._source import differences
 from train.split import Query, Sample, Split
 
 PARTS = ("train", "test")
@@ -48,6 +49,7 @@ IN_PART = (3, 6)  # how many attributes the shorter training sentences name; wit
 _NAME = re.compile(r"(-1|\d{4})_c(\d)s\d_\d{6}_\d{2}(?:\.jpg){1,2}")
 # folder -> (pictures, people without junk and distractors), as the data's authors publish them
 _PUBLISHED = {TRAIN: (12_936, 751), TEST: (19_732, 750), QUERY: (3_368, 750)}
+_JUNK, _DISTRACTORS = 3_819, 2_798
 _CATEGORIES = {"train": 508, "test": 484}
 
 
@@ -75,7 +77,7 @@ def load(root: str | Path, part: str, task: str = "text") -> Split:
 
 
 def _train(
-    samples: list[Sample], task: str, table: Mapping[int, Mapping[str, str]], notes: list[str]
+    samples: list[Sample], task: str, table: Mapping[int, Mapping[str, str]], notes: tuple[str, ...]
 ) -> Split:
     people = tuple(replace(s, captions=s.captions + _in_part(s)) for s in samples)
     queries = tuple(map(_photo, people)) if task == "image" else _words(task, people, table)
@@ -96,7 +98,7 @@ def _split(
     queries: tuple[Query, ...],
     gallery: tuple[Sample, ...],
     task: str,
-    notes: list[str],
+    notes: tuple[str, ...],
 ) -> Split:
     by_attributes = task == "attributes"
     return Split(
@@ -107,7 +109,7 @@ def _split(
         match="attributes" if by_attributes else "other_camera" if task == "image" else "person",
         gallery_keys=tuple(Schema.as_set(s.attributes or {}) if by_attributes else s.person for s in gallery),
         schema=SCHEMA,
-        notes=tuple(notes),
+        notes=notes,
     )
 
 
@@ -126,10 +128,7 @@ def _photo(sample: Sample) -> Query:
 def _samples(root: Path, folder: str, table: Mapping[int, Mapping[str, str]]) -> list[Sample]:
     directory = root / folder
     if not directory.is_dir():
-        raise DatasetError(
-            f"market1501: {root} has no folder {folder}/; expected are {TRAIN}/, {TEST}/ and {QUERY}/ "
-            "with pictures like 0001_c1s1_001051_00.jpg (the unpacked Market-1501-v15.09.15)"
-        )
+        raise SOURCE.lacks(f"{root} has no folder {folder}/")
     out = []
     for path in sorted(directory.glob("*.jpg")):
         match = _NAME.fullmatch(path.name)
@@ -146,13 +145,13 @@ def _samples(root: Path, folder: str, table: Mapping[int, Mapping[str, str]]) ->
         captions = (SCHEMA.sentence(attributes),) if attributes else ()
         out.append(Sample(f"{folder}/{path.name}", path, person, captions, int(match[2]), attributes))
     if not out:
-        raise DatasetError(f"market1501: {directory} holds no .jpg")
+        raise SOURCE.lacks(f"{directory} holds no .jpg")
     return out
 
 
 def _notes(
     samples: Mapping[str, Sequence[Sample]], table: Mapping[int, Mapping[str, str]], part: str
-) -> list[str]:
+) -> tuple[str, ...]:
     """Where the counts differ from the published ones, in words."""
     found = []
     for folder, listed in samples.items():
@@ -161,7 +160,11 @@ def _notes(
         found.append((f"{folder} people", people, _PUBLISHED[folder][1]))
     categories = len({Schema.as_set(a) for a in table.values()})
     found.append((f"{part} attribute categories", categories, _CATEGORIES[part]))
-    return [f"{what}: {count:,} here, {known:,} published" for what, count, known in found if count != known]
+    if part == "test":
+        shown = [s.person for s in samples[TEST]]
+        found.append(("junk pictures (-1)", shown.count(JUNK), _JUNK))
+        found.append(("distractors (0000)", shown.count(DISTRACTOR), _DISTRACTORS))
+    return differences(found)
 
 
 def write_list(root: str | Path, out: str | Path) -> int:

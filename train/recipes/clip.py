@@ -7,12 +7,11 @@ On real data, from OpenAI's ViT-B/16 with the settings of IRRA's repository (one
     python -m train.recipes.clip --data cuhk_pedes --root CUHK-PEDES --out runs/clip-cuhk
         --model ViT-B-16 --pretrained openai --height 384 --width 128 --epochs 60 --warmup 5 --schedule epoch
         --batch 64 --instances 1 --rule irra --lr 1e-5 --weight-decay 4e-5 --eps 1e-3 --clip-norm inf
-        --temperature 0.02 --no-learn-temperature --erase 0.5 --no-cache --workers 8
+        --temperature 0.02 --no-learn-temperature --erase 0.5 --judge val test --no-cache --workers 8
 
 Published by IRRA as "CLIP ViT-B/16 fine-tuned" (Rank-1 and mAP on test, best epoch there): CUHK-PEDES 68.19,
-61.12; ICFG-PEDES 56.74, 31.84; RSTPReid 54.05, 43.41. Not run by us: the loader cuhk_pedes isn't written yet,
-and data and weights don't come with Labrador. Unlike there, pairs of one person are positives.
-Several GPUs: `accelerate launch -m train.recipes.clip ...`; --batch is that of all processes together.
+61.12; ICFG-PEDES 56.74, 31.84; RSTPReid 54.05, 43.41. Not run by us: data and weights don't come with us.
+Pairs of one person are positives here. Several GPUs share --batch: `accelerate launch -m train.recipes.clip`.
 
 Shrunken, on two CPU cores in minutes: python -m train.recipes.clip --data drawn --root DIR --out runs/a
 """
@@ -41,6 +40,7 @@ from train.evaluate import evaluate_module
 from train.memory import keep_freed_memory
 from train.model import TwoTower
 from train.runlog import RunLog
+from train.selection import BEST, Selection
 from train.split import Split
 
 FREE = ("out", "workers", "cache")  # may change when a run is resumed
@@ -57,7 +57,7 @@ class Config:
     pretrained: str | None = None  # open_clip tag or weight file; none: from nothing
     height: int = 128  # pixels
     width: int = 64  # pixels
-    losses: tuple[Literal["infonce", "sdm", "id"], ...] = ("infonce",)  # summed, weight 1 each
+    losses: tuple[Literal["infonce", "sdm", "id", "cmt"], ...] = ("infonce",)  # summed, weight 1 each
     temperature: float = 0.05  # of the cosines in infonce and sdm; the first value if learned
     learn_temperature: bool = True  # from nothing, it has to sharpen as the towers do
     epochs: int = 3  # each holds every (picture, caption) pair about once
@@ -75,7 +75,8 @@ class Config:
     cache: bool = True  # keep decoded pictures in memory: 3 bytes a pixel
     workers: int = 0  # loader processes; with cached pictures none are needed
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # auto: bf16 or fp16 where a GPU has it
-    eval_every: int = 5  # epochs between evaluations on val; the last epoch is always evaluated
+    judge: tuple[Literal["val", "test"], ...] = ("val",)  # parts of the data, each keeps its best checkpoint
+    eval_every: int = 5  # epochs between evaluations; the last epoch is always evaluated
     save_every: int = 1  # epochs between checkpoints
     seed: int = 0  # of weights, batches and augmentation
 
@@ -84,7 +85,7 @@ class Config:
             if getattr(self, name) <= 0:
                 raise InputError(f"{name}: {getattr(self, name)} must be above 0")
         if not self.losses:
-            raise InputError("losses: none given; choose from infonce, sdm, id")
+            raise InputError("losses: none given; choose from infonce, sdm, id, cmt")
 
 
 class Trainee(nn.Module):
@@ -129,9 +130,8 @@ def build(cfg: Config, split: Split) -> DualEncoder:
     """The towers with the picture size and the attribute schema they are trained for."""
     torch.manual_seed(cfg.seed)
     tower = TwoTower(cfg.model, (cfg.height, cfg.width), cfg.pretrained)
-    about = {"data": cfg.data, "licence": "that of the data and of the starting weights"}
-    if cfg.data == "drawn" and cfg.pretrained is None:
-        about["licence"] = "Apache-2.0"
+    free = cfg.data == "drawn" and cfg.pretrained is None
+    about = {"data": cfg.data, "licence": "Apache-2.0" if free else "that of the data and starting weights"}
     return DualEncoder(tower, image_spec(tower), recipe="clip", schema=split.schema, provenance=about)
 
 
@@ -149,11 +149,11 @@ def step_losses(trainee: nn.Module, batch: Batch, cfg: Config, device: torch.dev
     parts: dict[str, Tensor] = {}
     for name in cfg.losses:
         if name == "id":
-            head = inner.heads.classifier
-            parts[name] = losses.identity(image, text, labels, head.weight, head.bias)
+            parts[name] = losses.identity(image, text, labels, *inner.heads.classifier.parameters())
+        elif name == "cmt":
+            parts[name] = losses.cmt(image, text, labels)
         else:
-            loss = losses.infonce if name == "infonce" else losses.sdm
-            parts[name] = loss(image, text, labels, inner.temperature)
+            parts[name] = getattr(losses, name)(image, text, labels, inner.temperature)
     return parts
 
 
@@ -177,12 +177,12 @@ def resume(cfg: Config, path: Path, trainee: Trainee, optimizer: torch.optim.Opt
 
 
 def train(cfg: Config) -> dict[str, Any]:
-    """Run or resume to the last epoch; returns the last and the best evaluation on val."""
+    """Run or resume to the last epoch; returns the last and the best evaluation on each part judged."""
     keep_freed_memory()
     accelerator = start(cfg.precision)
     main, device = accelerator.is_main_process, accelerator.device
     data = datasets.load(cfg.data, cfg.root, "train")
-    val = datasets.load(cfg.data, cfg.root, "val") if "val" in datasets.parts(cfg.data) else None
+    judged = {p: datasets.load(cfg.data, cfg.root, p) for p in cfg.judge if p in datasets.parts(cfg.data)}
     encoder = build(cfg, data)
     items = TrainSet(data, encoder.image_spec, encoder.tokenizer, cfg.augment, cfg.seed, cfg.cache, cfg.erase)
     world = (accelerator.process_index, accelerator.num_processes)
@@ -193,7 +193,7 @@ def train(cfg: Config) -> dict[str, Any]:
     groups = optim.param_groups(inner.named_parameters(), cfg.lr, cfg.weight_decay, cfg.rule)
     optimizer = optim.build_optimizer(groups, cfg.rule, cfg.eps)
     path = Path(cfg.out) / "ckpt.pt"
-    training: dict[str, Any] = {"epoch": 0, "last": {}, "best": {}, "scaler": None}
+    training: dict[str, Any] = {"epoch": 0, "selection": None, "scaler": None}
     if path.exists():
         training = resume(cfg, path, inner, optimizer)
     if accelerator.num_processes > 1 and device.type == "cuda":
@@ -201,7 +201,7 @@ def train(cfg: Config) -> dict[str, Any]:
     trainee, optimizer = accelerator.prepare(inner, optimizer)
     if accelerator.scaler and training["scaler"]:
         accelerator.scaler.load_state_dict(training["scaler"])
-    first, last, best, steps = training["epoch"], training["last"], training["best"], len(sampler)
+    first, steps, kept = training["epoch"], len(sampler), Selection(training["selection"])
     with RunLog(cfg.out, asdict(cfg), cfg.epochs * steps, first * steps, main) as log:
         about = {"device": str(device), "people": items.classes, "notes": encoder.tower.notes}
         log.write("start", first * steps, parameters=sum(p.numel() for p in inner.parameters()), **about)
@@ -223,20 +223,20 @@ def train(cfg: Config) -> dict[str, Any]:
                 values |= {"temperature": inner.temperature.item(), "seconds": time.perf_counter() - began}
                 log.write("step", step + 1, epoch=epoch, **values)
             done = epoch + 1
-            if main and val and (done % cfg.eval_every == 0 or done == cfg.epochs):
-                last = {"epoch": done, **evaluate_module(encoder, val, device).to_json()}
-                log.write("eval", done * steps, **last)
-                if last["rank1"] > best.get("rank1", -1):
-                    best = last
-                    checkpoint.save(path.with_name("best.pt"), encoder, asdict(cfg))
+            for part, split in judged.items() if main else ():
+                if done % cfg.eval_every == 0 or done == cfg.epochs:
+                    figures = evaluate_module(encoder, split, device).to_json()
+                    log.write("eval", done * steps, part=part, epoch=done, **figures)
+                    if best := kept.add(part, done, figures):
+                        checkpoint.save(path.with_name(BEST[part]), encoder, asdict(cfg), None, best)
             if main and (done % cfg.save_every == 0 or done == cfg.epochs):
-                training = {"epoch": done, "last": last, "best": best, "heads": inner.heads.state_dict()}
+                training = {"epoch": done, "selection": kept.state, "heads": inner.heads.state_dict()}
                 training |= {"optimizer": optimizer.state_dict(), "random": checkpoint.random_state()}
                 training |= {"scaler": accelerator.scaler.state_dict() if accelerator.scaler else None}
-                checkpoint.save(path, encoder, asdict(cfg), training)
+                checkpoint.save(path, encoder, asdict(cfg), training, f"last, epoch {done}")
             accelerator.wait_for_everyone()
-        log.write("end", cfg.epochs * steps, last=last, best=best)
-    return {"last": last, "best": best}
+        log.write("end", cfg.epochs * steps, **kept.state)
+    return kept.state
 
 
 def main() -> None:

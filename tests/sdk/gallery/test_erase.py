@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,28 @@ def test_an_erase_that_fails_removes_nothing(
         with pytest.raises(GalleryWriteError, match="nothing of this call was kept"):
             opened.erase(["3"])
     same(opened, twin)
+
+
+def test_codes_go_with_the_rows_they_were_made_of(opened: LocalGallery, tmp_path: Path) -> None:
+    """Whatever a codes file tells of a row (its checksum stands for all) is of a row that is still there."""
+    ids, vectors, metadata = secrets(np.random.default_rng(8), 200, "x")
+    opened.add(ids, vectors, metadata)
+    before = {path: path.read_bytes() for path in (tmp_path / "g").glob("*.codes")}
+    checksum = {zlib.crc32(vector.tobytes()): i for i, vector in enumerate(vectors)}
+    opened.remove(ids[40:41])
+    opened.erase([ids[i] for i in range(70, 130, 7)])
+    told: list[int] = []
+    for path in (tmp_path / "g").glob("*.codes"):
+        raw = path.read_bytes()
+        of = [checksum[crc] for crc in np.frombuffer(raw, np.uint32, 32, 8192).tolist()]
+        mean = np.frombuffer(raw, np.float32, 4, 52)
+        np.testing.assert_allclose(mean, vectors[of].mean(axis=0), rtol=1e-6)
+        told += of
+    assert len(told) == 160  # of 190
+    assert set(told) <= set(range(200)) - {40, *range(70, 130, 7)}
+    left = {path: path.read_bytes() for path in before if path.exists()}
+    assert sorted(path.name for path in left) == ["00000001.codes", "00000005.codes", "00000006.codes"]
+    assert left == {path: before[path] for path in left}
 
 
 def test_late_items_are_erased_whole(small: None, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy.io import savemat
 
+from sdk.attributes import Schema
 from sdk.errors import DatasetError
 from train.datasets import _market1501_attributes as table
 from train.datasets import load, market1501, parts
@@ -179,6 +180,8 @@ def test_counts_that_differ_from_the_published_ones_are_said(root: Path) -> None
     notes = load("market1501", root, "test").notes
     assert "bounding_box_test pictures: 6 here, 19,732 published" in notes
     assert "query people: 3 here, 750 published" in notes
+    assert "junk pictures (-1): 1 here, 3,819 published" in notes
+    assert "distractors (0000): 1 here, 2,798 published" in notes
     assert "test attribute categories: 2 here, 484 published" in notes
     assert "train attribute categories: 3 here, 508 published" in load("market1501", root, "train").notes
 
@@ -270,3 +273,29 @@ def test_the_list_for_indexing_holds_both_test_folders(root: Path, tmp_path: Pat
     )
     assert (query["id"], query["person"], query["folder"]) == ("query/0001_c1s1_001051_00.jpg", "1", "query")
     assert (query["upper_color"], query["carrying"]) == ("green", "backpack")
+
+
+@pytest.mark.data
+@pytest.mark.skipif("LABRADOR_MARKET1501" not in os.environ, reason="LABRADOR_MARKET1501 names no folder")
+def test_the_published_set_has_the_published_counts() -> None:
+    real = Path(os.environ["LABRADOR_MARKET1501"])
+    train, attributes, image = (
+        load("market1501", real, part, task)
+        for part, task in (("train", "text"), ("test", "attributes"), ("test", "image"))
+    )
+    assert train.notes + attributes.notes + image.notes == ()
+    assert (len(attributes.queries), len(attributes.gallery)) == (484, 16_483)
+    assert (len(image.queries), len(image.gallery)) == (3_368, 19_732)
+    assert image.ignored().all(axis=0).sum() == 3_819
+    assert attributes.relevant().any(axis=1).all()
+    assert image.relevant().any(axis=1).all()
+    seen, asked = (
+        {Schema.as_set(s.attributes or {}) for s in split.samples} for split in (train, attributes)
+    )
+    assert (len(seen), len(asked), len(seen & asked), len(seen | asked)) == (508, 484, 169, 823)
+    for part, people, no_upper, no_lower in (("train", 751, 78, 30), ("test", 750, 69, 44)):
+        described = table.read_attributes(real, part).values()
+        assert len(described) == people
+        assert sum(a["upper_color"] == "unknown" for a in described) == no_upper
+        assert sum(a["lower_color"] == "unknown" for a in described) == no_lower
+        assert all(a["gender"] == "female" for a in described if a["lower_type"] == "dress")

@@ -43,5 +43,14 @@ __device__ inline void sort_keys(Key *keys, int size) {
     __syncthreads();
 }
 
+// The best of sorted keys as results, by the whole block: min(kept, wanted) places.
+__device__ inline void write_hits(const Key *keys, int kept, std::int64_t wanted, std::int64_t *indices, float *scores) {
+    for (int i = threadIdx.x; i < kept && i < wanted; i += THREADS) {
+        const Key key = keys[i];
+        indices[i] = key ? key_item(key) : -1;
+        scores[i] = key ? key_score(key) : -__int_as_float(0x7f800000);
+    }
+}
+
 } // namespace
 } // namespace labrador
