@@ -10,7 +10,8 @@ namespace labrador {
 namespace {
 
 constexpr std::size_t WORTH_A_THREAD = std::size_t(1) << 21; // multiply-adds: some 50 us, what a thread costs
-constexpr std::size_t CHUNK_ROWS = 4096;                     // what a thread takes at a time
+constexpr std::size_t LEAST_CHUNK = 512, MOST_CHUNK = 4096;  // rows that a thread takes at a time
+constexpr std::size_t CHUNKS = 64;                           // for each thread, if they may: then all end together
 constexpr std::size_t QUERY_BYTES = std::size_t(1) << 19;    // codes of the queries that share a reading: half of L2
 constexpr std::size_t SPARSE = 16; // of fewer eligible items than one in so many, rows are cheaper than panels
 constexpr std::size_t MANY_HITS = 8; // of more hits than one item in so many, there is nothing to screen out
@@ -41,8 +42,12 @@ struct Chunk {
     std::size_t part, begin, end;
 };
 
-void list_chunks(const Gallery &gallery, std::vector<Chunk> &chunks) {
-    const std::size_t items = std::max<std::size_t>(1, CHUNK_ROWS / gallery.t / WORD) * WORD;
+void list_chunks(const Gallery &gallery, std::size_t threads, std::vector<Chunk> &chunks) {
+    std::size_t m = 0;
+    for (std::size_t part = 0; part < gallery.count; ++part) m += gallery.parts[part].m;
+    const std::size_t share = threads == 1 ? MOST_CHUNK : m * gallery.t / (threads * CHUNKS);
+    const std::size_t rows = std::min(MOST_CHUNK, std::max(LEAST_CHUNK, share));
+    const std::size_t items = std::max<std::size_t>(1, rows / gallery.t / WORD) * WORD;
     chunks.clear();
     for (std::size_t part = 0; part < gallery.count; ++part)
         for (std::size_t begin = 0; begin < gallery.parts[part].m; begin += items)
@@ -167,7 +172,7 @@ void topk(const Queries &given, const Gallery &gallery, const Filter &filter, st
     scratch->aligned.start(given);
     const Queries &queries = scratch->aligned.queries;
     std::vector<Chunk> &chunks = scratch->chunks;
-    list_chunks(gallery, chunks);
+    list_chunks(gallery, threads, chunks);
     std::size_t m = 0;
     for (const Chunk &chunk : chunks) m += chunk.end - chunk.begin;
 
