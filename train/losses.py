@@ -79,7 +79,7 @@ def cmt(
         return _zero(image, text)
     from cpp_ext.ops import (
         batch_hard_triplet_loss,
-    )  # loads torch's compiler, which the other losses don't need
+    )  # its kernels register with torch when first wanted
 
     hinge = form == "hinge"
     return batch_hard_triplet_loss(

@@ -111,7 +111,7 @@ class Worker {
     std::vector<Contest> contests;
 
   private:
-    static constexpr std::size_t CANDIDATES = 128;
+    static constexpr std::size_t CANDIDATES = 64;
 
     void settle(std::size_t query) {
         rescorer_.settle(query, contests[query - first_query_], least_[query - first_query_]);

@@ -225,8 +225,8 @@ class ScreenedScan {
         if (own_masks(*part_) && !(mask_of(*part_, query)[item / 8] >> (item % 8) & 1)) return;
         const double offset = offsets_[place], slack = slacks_[place];
         upper = std::fabs(upper) <= FLT_MAX ? float_above(upper + offset + slack) : infinity;
-        if (upper < least_[query - first_query_].value()) return;
-        if (excluded(*filter_, query, label_of(*part_, item))) return;
+        // The label is looked up for exclusions only: it lies in memory that the scan doesn't touch otherwise.
+        if (filter_->excluded && excluded(*filter_, query, label_of(*part_, item))) return;
         lower = std::fabs(lower) <= FLT_MAX ? float_below(lower + offset - slack) : -infinity;
         ++contest.passed;
         contest.candidates.push_back(
