@@ -54,7 +54,8 @@ class CodedQueries {
         double sum[8] = {};
         std::size_t e = 0;
         for (; e + 8 <= d_; e += 8)
-            for (std::size_t lane = 0; lane < 8; ++lane) sum[lane] += static_cast<double>(row[e + lane]) * mean[e + lane];
+            for (std::size_t lane = 0; lane < 8; ++lane)
+                sum[lane] += static_cast<double>(row[e + lane]) * mean[e + lane];
         for (; e < d_; ++e) sum[0] += static_cast<double>(row[e]) * mean[e];
         return ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
     }
