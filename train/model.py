@@ -133,9 +133,9 @@ class TwoTower(nn.Module):
         visual = self.clip.visual
         if not isinstance(visual, VisionTransformer) or visual.attn_pool is not None:
             raise InputError(
-                f"model: patches can't be left out of {self.name}'s image tower, as restoring masked pictures "
-                "(tir) asks; take open_clip's plain ViTs, ViT-B-32, ViT-B-16, ViT-L-14, ViT-H-14, ViT-g-14 or "
-                "ViT-bigG-14 (or their -quickgelu forms), or labrador-tiny"
+                f"model: patches can't be left out of {self.name}'s image tower, which restoring masked "
+                "pictures (tir) needs; take a plain ViT: labrador-tiny, or open_clip's ViT-S-16, ViT-M-16, "
+                "ViT-B-32, ViT-B-16, ViT-L-14, ViT-H-14, ViT-g-14 or ViT-bigG-14"
             )
         rows, columns = visual.grid_size
         return rows, columns
