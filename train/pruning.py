@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from sdk.errors import InputError
 from train.lexicon import Lexicon
+from train.masking import VOCABULARY
 
 TaggerName: TypeAlias = Literal["auto", "nltk", "lexicon"]
 KEPT = ("NN", "JJ", "PRP")  # nouns, adjectives and pronouns, all their forms
@@ -86,21 +87,15 @@ def prune(caption: str, tagger: Tagger) -> str:
 
 
 def mask_rates(ids: npt.NDArray[np.int64], tokenizer: Any, tagger: Tagger) -> npt.NDArray[np.float32]:
-    """(vocabulary,) the chance of each token to be masked: 0.30 for nouns and adjectives, 0.05 for others.
+    """(vocabulary,) the chance of each token to be hidden: 0.30 for nouns and adjectives, 0.05 for others.
 
-    Each BPE piece is tagged as a sentence of its own, as in SEN's released code (arXiv 2307.09059); there its
-    last four characters are cut off to remove "</w>", also where a piece within a word has none, which is not
-    repeated here. ids: token ids of any shape; pieces that don't occur in them get 0. Raises InputError for a
-    tokenizer without CLIP's vocabulary.
+    ids: token ids of any shape, made by `tokenizer`, which has CLIP's vocabulary; pieces that don't occur in
+    them get 0. Each BPE piece is tagged as a sentence of its own, as in SEN's released code (arXiv
+    2307.09059). There, four characters are cut off each to remove "</w>", also off a piece within a word,
+    which has none; here, what is "</w>" alone.
     """
-    decoder = getattr(tokenizer, "decoder", None)
-    if not isinstance(decoder, dict):
-        raise InputError(
-            f"mask: {type(tokenizer).__name__} has not CLIP's vocabulary, whose words could be told apart; "
-            "turn masking off with --no-mask-words"
-        )
-    rates = np.zeros(len(decoder), np.float32)
+    rates = np.zeros(VOCABULARY, np.float32)
     for token in np.unique(ids):
-        (tag,) = tagger.tag([decoder[int(token)].removesuffix("</w>")])
+        (tag,) = tagger.tag([tokenizer.decoder[int(token)].removesuffix("</w>")])
         rates[token] = OFTEN if tag.startswith(ATTRIBUTES) else SELDOM
     return rates

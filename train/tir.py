@@ -19,7 +19,7 @@ GREY = (0.2989, 0.5870, 0.1140)  # of red, green, blue: the luma of ITU-R BT.601
 def grey(pixels: Tensor) -> Tensor:
     """(b, 3, h, w) normalised pixels → the same shape, each channel the weighted sum of the three."""
     weights = torch.tensor(GREY, dtype=pixels.dtype, device=pixels.device)
-    return torch.einsum("bchw,c->bhw", pixels, weights)[:, None].expand(-1, 3, -1, -1)
+    return (pixels * weights[:, None, None]).sum(dim=1, keepdim=True).expand(-1, 3, -1, -1)
 
 
 def visible(patches: int, ratio: float) -> int:
