@@ -106,15 +106,16 @@ def test_only_masked_patches_count_and_all_of_them_do() -> None:
 def test_gradients_are_those_of_finite_differences() -> None:
     pixels, restored = torch.randn(2, 3, 6, 4).double(), torch.randn(2, 6, 12).double()
     kept = torch.tensor([[1, 4], [0, 5]])
-    got = torch.autograd.grad(
-        masked_errors(restored.requires_grad_(), pixels, kept, GRID).sum(), restored
-    )[0]
+    got = torch.autograd.grad(masked_errors(restored.requires_grad_(), pixels, kept, GRID).sum(), restored)[0]
     wanted = (2 / (4 * 12)) * (restored - patchify(pixels, GRID)).detach()
     for row in range(2):
         wanted[row, kept[row]] = 0
     torch.testing.assert_close(got.float(), wanted.float())
     made = Restorer(8, GRID, 12, layers=1).double()
-    image, text = torch.randn(1, 3, 8).double().requires_grad_(), torch.randn(1, 4, 8).double().requires_grad_()
+    image, text = (
+        torch.randn(1, 3, 8).double().requires_grad_(),
+        torch.randn(1, 4, 8).double().requires_grad_(),
+    )
     assert gradcheck(lambda i, t: made(i, t, kept[:1]), (image, text))
 
 
@@ -143,10 +144,11 @@ def test_dropped_patches_never_enter_the_tower(tower: TwoTower) -> None:
         assert not torch.equal(tokens[1], tower.some_patches(other, kept)[1])
 
 
-@pytest.mark.parametrize("name", ["labrador-tiny-conv", "RN50"])
-def test_other_towers_are_refused_by_the_sizes_that_work(name: str) -> None:
-    with pytest.raises(InputError, match=rf"left out of {name}.*labrador-tiny.*ViT-B-16.*ViT-L-14"):
-        _ = TwoTower(name, (64, 32)).patch_grid
+def test_other_towers_are_refused_by_the_sizes_that_work() -> None:
+    with pytest.raises(
+        InputError, match=r"labrador-tiny-conv's image tower.*labrador-tiny,.*ViT-B-16.*ViT-L-14"
+    ):
+        _ = TwoTower("labrador-tiny-conv", (64, 32)).patch_grid
 
 
 def test_the_restorer_learns_and_hears_the_text(tower: TwoTower) -> None:
@@ -185,6 +187,12 @@ def test_only_the_attention_and_the_blocks_learn_faster() -> None:
     assert rates["decoder.cross_attn.in_proj_weight"] == 5
     assert rates["decoder.cross_blocks.0.mlp.c_fc.weight"] == 5
     assert rates["decoder.cross_attn.in_proj_bias"] == 2
-    for name in ("mask_token", "linear_in.weight", "linear_out.weight", "ln_in.weight", "decoder.ln_post.weight"):
+    for name in (
+        "mask_token",
+        "linear_in.weight",
+        "linear_out.weight",
+        "ln_in.weight",
+        "decoder.ln_post.weight",
+    ):
         assert rates[name] == 1
     assert rates["linear_in.bias"] == 2

@@ -40,19 +40,19 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from sdk.errors import InputError
 from train import checkpoint, heads, loop, losses, optim, tir
 from train.config import RunConfig
+from train.crossmodal import check_tokens
 from train.data import Batch, Indices, TrainSet
 from train.distributed import gather
 from train.encoder import DualEncoder
-from train.masking import check_tokenizer, mask_tokens
+from train.masking import mask_tokens
 from train.model import TwoTower
-from train.pruning import TaggerName, find_tagger, mask_rates, prune
+from train.pruning import Tagger, TaggerName, find_tagger, mask_rates, prune
 from train.sampling import OneOrTwoSampler
 from train.split import Split
 
@@ -122,7 +122,7 @@ class Trainee(nn.Module):
         return self.tower.temperature
 
     def forward(self, pixels: Tensor, ids: Tensor, kept: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Features of pictures and texts, (b, d), and the errors (b,) of restoring each picture, 0 without tir.
+        """Features of pictures and texts, (b, d), and the errors (b,) of restoring pictures, 0 without tir.
 
         kept: (b, k) patches that are shown to the tower when it restores.
         """
@@ -138,10 +138,15 @@ class Trainee(nn.Module):
 class PrunedSet(TrainSet):
     """A TrainSet of captions pruned and masked by chance, with patches to show: pixels, ids, kept, labels."""
 
-    chance_of_pruning: float
-    pruned: Tensor  # (texts, t) ids of every caption when it is pruned
-    rates: npt.NDArray[np.float32] | None  # (vocabulary,) of masking; None masks nothing
     patches: tuple[int, int]  # of a picture, and how many of them are shown
+
+    def prepare(self, chance: float, mask: bool, tokenizer: Any, tagger: Tagger) -> None:
+        """The captions as they are when pruned, which each is by this chance, and the rates of masking."""
+        self.chance_of_pruning, self.pruned, self.rates = chance, self._ids, None
+        if chance:
+            self.pruned = torch.as_tensor(tokenizer([prune(text, tagger) for text in self.texts])).long()
+        if mask:
+            self.rates = mask_rates(torch.cat([self._ids, self.pruned]).numpy(), tokenizer, tagger)
 
     def batch(self, indices: Indices) -> Batch:
         pixels, ids, labels = super().batch(indices)
@@ -158,7 +163,10 @@ class PrunedSet(TrainSet):
 def build(cfg: Config, split: Split) -> tuple[DualEncoder, Trainee]:
     """What is exported, and what is trained around it. InputError for towers that can't leave patches out."""
     encoder = loop.towers("sen", cfg, split)
-    return encoder, Trainee(encoder.tower, split.people, cfg)
+    trainee = Trainee(encoder.tower, split.people, cfg)
+    if "tir" in cfg.losses or cfg.mask_words:
+        check_tokens(encoder)
+    return encoder, trainee
 
 
 def build_for_inference(state: Mapping[str, Any]) -> DualEncoder:
@@ -171,12 +179,7 @@ def items(cfg: Config, split: Split, encoder: DualEncoder) -> PrunedSet:
     made, tower, tagger = loop.pairs(cfg, split, encoder, PrunedSet), encoder.tower, find_tagger(cfg.tagger)
     if cfg.prune or cfg.mask_words:
         tower.notes += (f"parts of speech are told by: {tagger.name}",)
-    made.chance_of_pruning, made.pruned, made.rates = cfg.prune, made.ids, None
-    if cfg.prune:
-        made.pruned = torch.as_tensor(encoder.tokenizer([prune(text, tagger) for text in made.texts])).long()
-    if cfg.mask_words:
-        check_tokenizer(cfg.model, encoder.tokenizer)
-        made.rates = mask_rates(torch.cat([made.ids, made.pruned]).numpy(), encoder.tokenizer, tagger)
+    made.prepare(cfg.prune, cfg.mask_words, encoder.tokenizer, tagger)
     patches = math.prod(tower.patch_grid) if "tir" in cfg.losses else 0
     made.patches = patches, tir.visible(patches, cfg.mask_ratio) if patches else 0
     return made
