@@ -6,6 +6,7 @@ last norm *and* its projection, which open_clip's ``output_tokens`` doesn't.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import open_clip
@@ -49,6 +50,19 @@ class TwoTower(nn.Module):
     def describe(self) -> dict[str, Any]:
         """Plain arguments from which ``TwoTower(**…)`` makes the same towers, with random weights."""
         return {"name": self.name, "image_size": list(self.image_size), "quick_gelu": self.quick_gelu}
+
+    def set_temperature(self, temperature: float, learn: bool) -> None:
+        """Start from this temperature of the cosines, learned as CLIP's logit scale or constant."""
+        self.clip.logit_scale.data.fill_(math.log(1 / temperature))
+        self.clip.logit_scale.requires_grad_(learn)
+        if getattr(self.clip, "logit_bias", None) is not None:
+            self.clip.logit_bias.requires_grad_(False)  # of the sigmoid loss, which isn't used here
+
+    @property
+    def temperature(self) -> Tensor:
+        """1 / exp(scale), the scale kept at 100 or below as CLIP does."""
+        scale: Tensor = self.clip.logit_scale
+        return 1 / scale.clamp(max=math.log(100)).exp().squeeze()
 
     def forward(self, pixels: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
         """(b, 3, h, w) and (b, t) → image (b, d) and text (b, d) features, not normalised."""

@@ -151,7 +151,10 @@ def test_a_score_beyond_float32_does_not_count(level):
 def test_neither_level_nor_threads_nor_place_in_memory_change_a_bit(random, real, people, semi_hard):
     n, m, d = 700, 500, 65
     anchors, others = real(n, d), real(m, d)
-    anchors[n // 2 :], others[m // 2 :] = anchors[: n // 2], others[: m // 2]  # ties between tiles and threads
+    anchors[n // 2 :], others[m // 2 :] = (
+        anchors[: n // 2],
+        others[: m // 2],
+    )  # ties between tiles and threads
     ids = random.integers(0, people, n), random.integers(0, people, m)
     expected = cpp_ext.hard_triplets(anchors, others, *ids, semi_hard=semi_hard, threads=1, level="serial")
     wide = np.zeros((n, 80), np.float32)

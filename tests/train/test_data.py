@@ -13,7 +13,8 @@ from torch.utils.data import DataLoader
 from sdk.errors import DatasetError, ImageError, InputError
 from sdk.preprocess import ImageSpec, preprocess_images
 from train import data
-from train.data import IdentitySampler, TrainSet
+from train.data import TrainSet
+from train.sampling import IdentitySampler
 from train.split import Sample, Split
 
 MEAN, STD = (0.48, 0.46, 0.41), (0.27, 0.26, 0.28)
