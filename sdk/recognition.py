@@ -37,9 +37,9 @@ def check_graph(graphs: Mapping[str, Graph], roles: Mapping[str, str], schema: S
     wanted = {OUTPUT: (len(columns(schema)),)} if schema else {}
     if list(graph.inputs.values()) != [roles["gallery"]] or dict(graph.outputs) != wanted:
         raise BundleFormatError(
-            f"graphs.{GRAPH}: takes {', '.join(graph.inputs.values())} and gives {dict(graph.outputs)}; it must "
-            f"take {roles['gallery']}, as the role gallery gives it, and give {OUTPUT} for each value of the schema: "
-            f"{wanted or 'there is none'}"
+            f"graphs.{GRAPH}: takes {', '.join(graph.inputs.values())} and gives {dict(graph.outputs)}; it "
+            f"must take {roles['gallery']}, which plays the gallery, and give {OUTPUT} for each value of the "
+            f"schema: {wanted or 'there is none'}"
         )
 
 

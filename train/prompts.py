@@ -1,0 +1,85 @@
+"""Attribute sets as prompt sentences, and which tokens of a sentence speak of which slot.
+
+The wording is the schema's (sdk.attributes), so that a model is trained on the sentences that a search by
+attributes will ask with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sdk.attributes import Schema
+from sdk.errors import AttributeValueError, DatasetError, InputError
+from train.split import Split
+
+START, END, MASK = 49406, 49407, 49405  # of CLIP's vocabulary; the mask is a rare word's id, as in IRRA
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One sentence. ``ids``: start, tokens, end, as long as the tokenizer makes them at most, not padded.
+
+    ``spans``: slot → [start, end) of the ids of its phrase. A slot without a phrase has none, nor has one
+    that the end of the context cuts.
+    """
+
+    text: str
+    ids: tuple[int, ...]
+    spans: Mapping[str, tuple[int, int]]
+
+
+def prompt(schema: Schema, attributes: Mapping[str, str], tokenizer: Any) -> Prompt:
+    """The prompt of an attribute set; tokenizer: open_clip's CLIP BPE.
+
+    Raises AttributeValueError as ``Schema.sentence``, and InputError for a wording in which a slot's phrase
+    is part of a word, since then no token is the slot's own.
+    """
+    text, spans = schema.spans(attributes)
+    ids: list[int] = []
+    places: dict[str, tuple[int, int]] = {}
+    at = 0
+    for slot, (start, end) in sorted(spans.items(), key=lambda item: item[1]):
+        ids += tokenizer.encode(text[at:start])
+        phrase = tokenizer.encode(text[start:end])
+        places[slot] = (len(ids) + 1, len(ids) + 1 + len(phrase))
+        ids += phrase
+        at = end
+    ids += tokenizer.encode(text[at:])
+    if ids != tokenizer.encode(text):
+        raise InputError(
+            f"schema {schema.name!r}: in {text!r} the tokens of a slot's phrase run into the words beside it; "
+            "write spaces or punctuation around {…} in the clauses"
+        )
+    room = int(tokenizer.context_length) - 2
+    kept = {slot: span for slot, span in places.items() if span[1] <= room + 1}
+    return Prompt(text, (START, *ids[:room], END), kept)
+
+
+def rest_of(schema: Schema, attributes: Mapping[str, str], left_out: Sequence[str]) -> str:
+    """The sentence without these slots; empty when then nothing is said."""
+    kept = {slot: value for slot, value in attributes.items() if slot not in left_out}
+    try:
+        return schema.sentence(kept)
+    except AttributeValueError:
+        return ""
+
+
+def by_category(split: Split) -> Split:
+    """The same samples where a ``person`` is a category: an attribute set, numbered as they first appear.
+
+    Raises DatasetError for a split without a schema or with a sample that has no attributes.
+    """
+    bare = next((s.image for s in split.samples if not s.attributes), None)
+    if split.schema is None or bare is not None:
+        what = "it has no attribute schema" if split.schema is None else f"{bare} has no attributes"
+        raise DatasetError(
+            f"{split.name}: {what}; prompts are made of attributes, as market1501, peta, pa100k and drawn have"
+        )
+    numbers: dict[object, int] = {}
+    samples = tuple(
+        replace(s, person=numbers.setdefault(Schema.as_set(s.attributes or {}), len(numbers)))
+        for s in split.samples
+    )
+    return replace(split, samples=samples)
