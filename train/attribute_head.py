@@ -1,4 +1,4 @@
-"""Which attributes a vector speaks of: one classifier per slot, and the graph of it that a bundle may hold."""
+"""Which attributes a vector speaks of: one classifier per slot, and its graph that a bundle may hold."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class AttributeHead(nn.Module):
         return every[:, self.table].masked_fill(self.missing, -torch.inf)
 
     def losses(self, features: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
-        """(b, d) features, (b, s) codes of their values, -1 for none → (b,) sums of cross-entropies, (b,) counts."""
+        """(b, d) and (b, s) codes of the values, -1 for none → (b,) sums of cross-entropies, (b,) counts."""
         logits = self.logits(features.float()).flatten(0, 1)
         each = F.cross_entropy(logits, codes.flatten(), ignore_index=-1, reduction="none")
         return each.reshape(codes.shape).sum(dim=1), (codes >= 0).sum(dim=1)

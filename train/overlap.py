@@ -1,4 +1,4 @@
-"""The loss of AIMA that spreads prompts by what they say: A-IoU guided intra-modal contrast (arXiv 2406.03721)."""
+"""A-IoU guided intra-modal contrast, AIMA's loss that spreads prompts by what they say (arXiv 2406.03721)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EPSILON = 1e-8  # as in losses.sdm
 
 
 def iou(said: Tensor) -> Tensor:
-    """(b, v) bool, what each of b prompts says → (b, b) float, |A ∩ B| / |A ∪ B|; 1 for two empty sets."""
+    """(b, v) bool, what each of b prompts says → (b, b), shared by all that two say; 1 for two empty sets."""
     sets = said.float()
     both = sets @ sets.T
     size = sets.sum(dim=1)
@@ -29,11 +29,12 @@ def a_iou_imc(
     """How far the prompts' similarities are from the overlaps of what they say.
 
     text: (b, d) features; said: (b, v) bool, the (slot, value) pairs that are spoken. With s the cosine,
-    p_ij = softmax_j(s_ij/τ), and q_ij = softmax_j(IoU_ij/τ), or for "linear" IoU_ij / Σ_k IoU_ik: the mean over
-    rows of KL(p‖q), "pq", ε inside log(q + ε), or of KL(q‖p), "qp". An item compares with itself too.
+    p_ij = softmax_j(s_ij/τ), and q_ij = softmax_j(IoU_ij/τ), or for "linear" IoU_ij / Σ_k IoU_ik: the mean
+    over rows of KL(p‖q), "pq", ε inside log(q + ε), or of KL(q‖p), "qp". An item meets itself too.
 
-    The paper's summary leaves q, the direction and τ open. With the softmax the optimum is s = IoU + constant.
-    With the linear target it is s_ij = 1 + τ ln IoU_ij, so a small τ would pull all prompts together: take 0.2.
+    Which q, direction and τ the authors took isn't known to us. With the softmax the optimum is s = IoU +
+    constant. With the linear target it is s_ij = 1 + τ ln IoU_ij, and a small τ would pull all prompts
+    together: take 0.2.
     """
     if not len(text):
         return text.sum() * 0.0

@@ -58,8 +58,8 @@ class PromptSet(TrainSet):
             raise InputError(f"hidden: got {hidden}; the chance of a slot to be hidden is above 0, at most 1")
         if type(tokenizer).__name__ != "SimpleTokenizer":
             raise InputError(
-                f"tokenizer: {type(tokenizer).__name__} isn't CLIP's BPE, whose word {MASK} stands for hidden "
-                "words; choose an OpenAI-style CLIP model or one of labrador-tiny, labrador-tiny-conv"
+                f"tokenizer: {type(tokenizer).__name__} isn't CLIP's BPE, whose word {MASK} stands for what "
+                "is hidden; choose an OpenAI-style CLIP model or one of labrador-tiny, labrador-tiny-conv"
             )
         assert split.schema is not None  # by_category has seen to it
         self.schema, self.tokenizer, self.hidden, self.hide = split.schema, tokenizer, hidden, hide
@@ -85,9 +85,10 @@ class PromptSet(TrainSet):
     def batch(self, indices: Indices) -> Batch:
         """The items at once: pixels (b, 3, h, w), ids (b, t), labels (b,), and of the prompts
 
-        said (b, v) bool, the (slot, value) pairs that are spoken; codes (b, s), the number of each slot's value,
-        -1 where it isn't given; hidden ids (b, t), the same prompts with slots hidden; answers: masked, (b, t)
-        the true ids where a MASK stands and -1 elsewhere; left out, (b, s) the codes of the slots left out.
+        said (b, v) bool, the (slot, value) pairs that are spoken; codes (b, s), the number of each slot's
+        value, -1 where it isn't given; hidden ids (b, t), the same prompts with slots hidden; answers: of
+        masked slots (b, t), the true ids where a MASK stands and -1 elsewhere; of slots left out (b, s),
+        their codes and -1 elsewhere.
         """
         at = np.asarray(indices, np.int64)
         pixels, ids, labels = super().batch(at)

@@ -49,8 +49,8 @@ def prompt(schema: Schema, attributes: Mapping[str, str], tokenizer: Any) -> Pro
     ids += tokenizer.encode(text[at:])
     if ids != tokenizer.encode(text):
         raise InputError(
-            f"schema {schema.name!r}: in {text!r} the tokens of a slot's phrase run into the words beside it; "
-            "write spaces or punctuation around {…} in the clauses"
+            f"schema {schema.name!r}: in {text!r} a slot's phrase runs into the words beside it; put spaces "
+            "or punctuation around the braces of its clauses"
         )
     room = int(tokenizer.context_length) - 2
     kept = {slot: span for slot, span in places.items() if span[1] <= room + 1}
@@ -75,7 +75,7 @@ def by_category(split: Split) -> Split:
     if split.schema is None or bare is not None:
         what = "it has no attribute schema" if split.schema is None else f"{bare} has no attributes"
         raise DatasetError(
-            f"{split.name}: {what}; prompts are made of attributes, as market1501, peta, pa100k and drawn have"
+            f"{split.name}: {what}; prompts are made of attributes: market1501, peta, pa100k, drawn have them"
         )
     numbers: dict[object, int] = {}
     samples = tuple(
