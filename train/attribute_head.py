@@ -41,15 +41,18 @@ class AttributeHead(nn.Module):
         every = self.classifier(F.normalize(features, dim=-1) * self.scale)
         return every[:, self.table].masked_fill(self.missing, -torch.inf)
 
-    def losses(self, features: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
-        """(b, d) and (b, s) codes of the values, -1 for none → (b,) sums of cross-entropies, (b,) counts."""
-        logits = self.logits(features.float()).flatten(0, 1)
-        each = F.cross_entropy(logits, codes.flatten(), ignore_index=-1, reduction="none")
-        return each.reshape(codes.shape).sum(dim=1), (codes >= 0).sum(dim=1)
-
     def forward(self, features: Tensor) -> Tensor:
         """(n, d) → (n, v) probabilities, in the order of ``sdk.recognition.columns``."""
         return F.softmax(self.logits(features), dim=-1).flatten(1)[:, self.place]
+
+
+def guessing(logits: Tensor, codes: Tensor) -> Tensor:
+    """(b, s, w) logits of each slot's values, (b, s) int64 values, -1 for none: the mean cross-entropy.
+
+    0 with a gradient when no value is known.
+    """
+    total = F.cross_entropy(logits.flatten(0, 1), codes.flatten(), ignore_index=-1, reduction="sum")
+    return total / (codes >= 0).sum().clamp(min=1)
 
 
 class AttributeEncoder(DualEncoder):

@@ -18,14 +18,15 @@ from sdk.attributes import Schema
 from sdk.errors import InputError
 from sdk.preprocess import ImageSpec
 from train.data import Batch, Indices, TrainSet
-from train.prompts import END, MASK, START, Prompt, prompt, rest_of
+from train.masking import MASK
+from train.prompts import END, START, Prompt, prompt, rest_of
 from train.split import Sample, Split
 
 Hide: TypeAlias = Literal["mask", "leave out"]
 
 IN_PART = (3, 6)  # how many attributes a prompt in part names
 HIDING = 1  # the purpose of TrainSet.chance
-NONE = -1  # no answer is asked for
+NONE = -1  # the code of no value
 
 
 class PromptSet(TrainSet):
@@ -87,7 +88,7 @@ class PromptSet(TrainSet):
 
         said (b, v) bool, the (slot, value) pairs that are spoken; codes (b, s), the number of each slot's
         value, -1 where it isn't given; hidden ids (b, t), the same prompts with slots hidden; answers: of
-        masked slots (b, t), the true ids where a MASK stands and -1 elsewhere; of slots left out (b, s),
+        masked slots (b, t), the true ids where a MASK stands and 0 elsewhere; of slots left out (b, s),
         their codes and -1 elsewhere.
         """
         at = np.asarray(indices, np.int64)
@@ -138,7 +139,7 @@ def spoken(schema: Schema, attributes: Mapping[str, str]) -> list[bool]:
 
 def _masked(words: Prompt, chosen: list[str], length: int) -> tuple[Tensor, Tensor]:
     ids = _padded(words.ids, length)
-    answers = torch.full((length,), NONE)
+    answers = torch.zeros(length, dtype=torch.int64)
     for slot in chosen:
         span = slice(*words.spans[slot])
         answers[span] = ids[span]

@@ -14,7 +14,7 @@ from sdk.attributes import Schema
 from sdk.errors import AttributeValueError, DatasetError, InputError
 from train.split import Split
 
-START, END, MASK = 49406, 49407, 49405  # of CLIP's vocabulary; the mask is a rare word's id, as in IRRA
+START, END = 49406, 49407  # of CLIP's vocabulary
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from sdk.preprocess import ImageSpec
 from train.datasets import _categories, pa100k
 from train.datasets._market1501_attributes import SCHEMA as MARKET
 from train.prompted import PromptSet, codes, spoken
-from train.prompts import END, MASK, START, by_category, prompt, rest_of
+from train.masking import MASK
+from train.prompts import END, START, by_category, prompt, rest_of
 from train.split import Sample, Split
 
 TOKENIZER = open_clip.get_tokenizer("ViT-B-16")
@@ -147,7 +148,7 @@ def test_masked_slots_are_whole_and_answered(split: Split) -> None:
         assert values.shape == (3, 10)
         for row, words in enumerate(wanted):
             masked = hidden[row] == MASK
-            assert torch.equal(answers[row] >= 0, masked)
+            assert torch.equal(answers[row] > 0, masked)
             assert torch.equal(torch.where(masked, answers[row], hidden[row]), ids[row])
             inside = {slot: masked[a:b] for slot, (a, b) in words.spans.items()}
             assert all(tokens.all() or not tokens.any() for tokens in inside.values())
