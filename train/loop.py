@@ -35,6 +35,7 @@ from train.selection import BEST, Selection
 from train.split import Split
 
 C = TypeVar("C", bound=RunConfig)
+T = TypeVar("T", bound=TrainSet)
 
 
 class Trainee(Protocol):
@@ -60,9 +61,9 @@ def towers(recipe: str, cfg: RunConfig, split: Split) -> DualEncoder:
     return DualEncoder(tower, image_spec(tower), recipe=recipe, schema=split.schema, provenance=about)
 
 
-def pairs(cfg: RunConfig, split: Split, encoder: DualEncoder) -> TrainSet:
-    """Every (picture, caption) pair, as it is."""
-    return TrainSet(split, encoder.image_spec, encoder.tokenizer, cfg.augment, cfg.seed, cfg.cache, cfg.erase)
+def pairs(cfg: RunConfig, split: Split, encoder: DualEncoder, kind: type[T] = TrainSet) -> T:  # type: ignore[assignment]
+    """Every (picture, caption) pair; kind: a TrainSet that makes more of them."""
+    return kind(split, encoder.image_spec, encoder.tokenizer, cfg.augment, cfg.seed, cfg.cache, cfg.erase)
 
 
 def shuffled(cfg: RunConfig, items: TrainSet, rank: int, world: int) -> Sampler:

@@ -70,6 +70,16 @@ def identity(image: Tensor, text: Tensor, ids: Tensor, weight: Tensor, bias: Ten
     return F.cross_entropy(both, torch.cat([ids, ids]))
 
 
+def irr(logits: Tensor, targets: Tensor) -> Tensor:
+    """Implicit relation reasoning of IRRA (arXiv 2303.12501, eq. 2): guessing hidden words with the picture.
+
+    logits: (k, vocabulary) at k tokens, targets: (k,) int64 ids, 0 where nothing was hidden. Cross-entropy,
+    the mean over the hidden ones; 0 with a gradient when there are none.
+    """
+    total = F.cross_entropy(logits, targets, ignore_index=0, reduction="sum")
+    return total / (targets > 0).sum().clamp(min=1)
+
+
 def cmt(
     image: Tensor,
     text: Tensor,
@@ -89,15 +99,14 @@ def cmt(
     """
     if not len(ids):
         return _zero(image, text)
-    from cpp_ext.ops import (
-        batch_hard_triplet_loss,
-    )  # loads torch's compiler, which the other losses don't need
+    # here, for it loads torch's compiler, which the other losses don't need
+    from cpp_ext.ops import batch_hard_triplet_loss
 
-    hinge = form == "hinge"
+    image, text = F.normalize(image, dim=1), F.normalize(text, dim=1)
+    scales = (margin, None) if form == "hinge" else (None, temperature)
     return batch_hard_triplet_loss(
-        F.normalize(text, dim=1), F.normalize(image, dim=1), ids, ids, form=form, positives=positives,
-        margin=margin if hinge else None, temperature=None if hinge else temperature,
-    )  # fmt: skip
+        text, image, ids, ids, form=form, margin=scales[0], temperature=scales[1], positives=positives
+    )
 
 
 def _cosines(image: Tensor, text: Tensor) -> Tensor:
