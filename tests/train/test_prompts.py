@@ -15,8 +15,8 @@ from sdk.errors import DatasetError, InputError
 from sdk.preprocess import ImageSpec
 from train.datasets import _categories, pa100k
 from train.datasets._market1501_attributes import SCHEMA as MARKET
-from train.prompted import PromptSet, codes, spoken
 from train.masking import MASK
+from train.prompted import PromptSet, codes, spoken
 from train.prompts import END, START, by_category, prompt, rest_of
 from train.split import Sample, Split
 

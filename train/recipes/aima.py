@@ -1,12 +1,12 @@
 """AIMA: attribute sets find people, as prompt sentences whose attributes are guessed from the picture.
 
 Paper: Wang, Liu, Li, Guo: Attribute-Aware Implicit Modality Alignment for Text Attribute Person Search, arXiv
-2406.03721. An attribute set becomes one sentence by its schema's template. Five losses, weight 1 each: InfoNCE and
-similarity distribution matching (sdm) between pictures and sentences; classification of attribute categories
-(id); masked attribute prediction (map), which hides slots of the sentence and guesses them by a cross-modal
-encoder over the picture's tokens; A-IoU guided intra-modal contrast (imc), which lays sentences as far apart as
-their attribute sets are. The towers are exported, and with --head class its classifiers as the optional graph
-`attributes`, by which sdk's `explain` tells what a hit seems to have.
+2406.03721. An attribute set becomes one sentence by its schema's template. Five losses, weight 1 each:
+InfoNCE and similarity distribution matching (sdm) between pictures and sentences; classification of attribute
+categories (id); masked attribute prediction (map), which hides slots of the sentence and guesses them by a
+cross-modal encoder over the picture's tokens; A-IoU guided intra-modal contrast (imc), which lays sentences
+as far apart as their attribute sets are. The towers are exported, and with --head class map's classifiers as
+the optional graph `attributes`, by which sdk's `explain` tells what a hit seems to have.
 
 On real data, with the defaults (one GPU with 24 GB):
 
@@ -14,9 +14,9 @@ On real data, with the defaults (one GPU with 24 GB):
     python -m train.recipes.aima --data peta --root PETA --out runs/aima-peta
     python -m train.recipes.aima --data pa100k --root PA-100K --out runs/aima-pa100k
 
-Published (Rank-1, mAP): Market-1501 Attribute 57.0, 44.4; those of PETA and PA-100K aren't known to us. No code
-is public, and of the settings only what stands above is known to us: encoder, optimiser and schedule are those of
-IRRA, the rest was chosen, with the other readings as options. Not run by us: data and weights don't come with us.
+Published (Rank-1, mAP): Market-1501 Attribute 57.0, 44.4; those of PETA and PA-100K aren't known to us. No
+code is public, and of the settings we know what stands above: encoder, optimiser and schedule are IRRA's, the
+rest was chosen, with the other readings as options. Not run by us: data and weights don't come with us.
 
 Shrunken, on drawn people, on two CPU cores in minutes:
 
@@ -97,7 +97,7 @@ class Config(RunConfig):
 
 
 class Trainee(nn.Module):
-    """The towers and the heads that the losses want. Their names decide the learning rates (train/optim.py)."""
+    """The towers and the heads that the losses want; names decide the learning rates (train/optim.py)."""
 
     def __init__(self, encoder: DualEncoder, classes: int, cfg: Config) -> None:
         super().__init__()
@@ -124,9 +124,9 @@ class Trainee(nn.Module):
     ) -> tuple[Tensor, Tensor, list[Tensor]]:
         """Features of pictures and sentences (b, d), and what map guesses.
 
-        ids: (b, t). hidden: the same sentences with slots hidden, not shortened, since padding is attended to.
-        places: (k,) the masked tokens in it, flattened. The guesses are (k, vocabulary) logits, or (b, s, w) ones
-        of every slot, once from the hidden sentence with the picture and once from the picture's own vector.
+        ids: (b, t). hidden: the same sentences with slots hidden, not shortened, since padding is attended
+        to. places: (k,) the masked tokens in it, flattened. The guesses are (k, vocabulary) logits, or
+        (b, s, w) ones of every slot, from the hidden sentence with the picture and from the picture's vector.
         """
         if not hasattr(self.heads, "map"):
             image, text = self.tower(pixels, hidden if self.reuse else ids)
