@@ -15,14 +15,14 @@ _DLPACK_CUDA = (2, 13)  # kDLCUDA and kDLCUDAManaged
 _LEGACY_STREAM = 1  # what DLPack calls CUDA's stream 0, which would be ambiguous there
 
 _DLPACK_TYPES = {
-    (2, 32): "float32", (2, 16): "float16", (4, 16): "bfloat16", (0, 8): "int8", (0, 64): "int64",
-    (1, 8): "uint8",
+    (2, 32): "float32", (2, 16): "float16", (4, 16): "bfloat16", (0, 8): "int8", (0, 32): "int32",
+    (0, 64): "int64", (1, 8): "uint8",
 }  # fmt: skip
 _TYPESTRS = {
-    "<f4": "float32", "<f2": "float16", "<V2": "bfloat16", "|V2": "bfloat16", "|i1": "int8", "<i8": "int64",
-    "|u1": "uint8",
+    "<f4": "float32", "<f2": "float16", "<V2": "bfloat16", "|V2": "bfloat16", "|i1": "int8", "<i4": "int32",
+    "<i8": "int64", "|u1": "uint8",
 }  # fmt: skip
-WIDTHS = {"float32": 4, "float16": 2, "bfloat16": 2, "int8": 1, "int64": 8, "uint8": 1}
+WIDTHS = {"float32": 4, "float16": 2, "bfloat16": 2, "int8": 1, "int32": 4, "int64": 8, "uint8": 1}
 
 
 class _Device(ctypes.Structure):

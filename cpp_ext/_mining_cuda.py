@@ -1,11 +1,11 @@
-"""The mining operators on torch's tensors in a GPU's memory: torch allocates, on its stream and from its cache."""
+"""The mining operators on torch's tensors in a GPU's memory: torch allocates, from its cache."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from cpp_ext.cuda import _module
+from cpp_ext._cuda_module import load
 
 Rows = tuple[Tensor, Tensor, Tensor, Tensor]  # positive, its score, negative, its score: (n + m,) each
 
@@ -13,7 +13,7 @@ Rows = tuple[Tensor, Tensor, Tensor, Tensor]  # positive, its score, negative, i
 def takes(anchors: Tensor, others: Tensor) -> bool:
     """Whether the kernels are there and made for these (n, d) and (m, d)."""
     try:
-        module = _module()
+        module = load()
     except ImportError:
         return False
     most = max(len(anchors), len(others))
@@ -30,7 +30,7 @@ def hard_triplets(
     semi_hard: bool,
     exclude_self: bool,
 ) -> Rows:
-    module = _module()
+    module = load()
     first, second = _rows(anchors), _rows(others)
     ids, other = anchor_ids.contiguous(), other_ids.contiguous()
     (n, d), m = first.shape, len(second)
@@ -50,9 +50,14 @@ def hard_triplets(
 
 
 def gradient(
-    anchors: Tensor, others: Tensor, positive: Tensor, d_positive: Tensor, negative: Tensor, d_negative: Tensor
+    anchors: Tensor,
+    others: Tensor,
+    positive: Tensor,
+    d_positive: Tensor,
+    negative: Tensor,
+    d_negative: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    module = _module()
+    module = load()
     first, second = _rows(anchors), _rows(others)
     (n, d), m = first.shape, len(second)
     device = first.device

@@ -114,8 +114,9 @@ def _gradient_cuda(
     negative: Tensor,
     d_negative: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    run = _mining_cuda if _mining_cuda.takes(anchors, others) else _mining_torch
-    return run.gradient(anchors, others, positive, d_positive, negative, d_negative)
+    if not _mining_cuda.takes(anchors, others):
+        return _gradient(anchors, others, positive, d_positive, negative, d_negative)
+    return _mining_cuda.gradient(anchors, others, positive, d_positive, negative, d_negative)
 
 
 def _gradient_shapes(anchors: Tensor, others: Tensor, *_: Any) -> tuple[Tensor, Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, SupportsIndex
 
 import numpy as np
@@ -45,9 +45,11 @@ class Packed:
     panels: Bits
     bounds: Floats
     mean: Floats
+    items: npt.NDArray[Any] = field(init=False, repr=False)  # the vectors as (m, t, d)
 
     def __post_init__(self) -> None:
         items = arguments.gallery_of(self.vectors)
+        object.__setattr__(self, "items", items)
         panels, depth = panel_shape(items.shape)
         _check("panels", self.panels, np.uint8, (panels, depth // 4, PANEL_ROWS, 4))
         _check("bounds", self.bounds, np.float32, (panels, 3, PANEL_ROWS))

@@ -8,16 +8,17 @@ kernels on the caller's stream; nothing is allocated and nothing waits, so it ma
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, SupportsIndex
+from typing import SupportsIndex
 
 from cpp_ext import _arguments as arguments
+from cpp_ext._cuda_module import buffer, device_count, load, settle
 from cpp_ext._device_arrays import DeviceArray, View, view_of
 
+__all__ = ["DeviceArray", "Packed", "codes_bytes", "device_count", "pack", "topk", "workspace_bytes"]
+
 _MOST_QUERIES = 2**31 - 1
-_ALIGNMENT = 16  # bytes, of codes and workspace
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,29 +36,9 @@ class Packed:
     codes: DeviceArray
 
 
-@functools.cache
-def _module() -> ModuleType:
-    try:
-        from cpp_ext import _cuda
-    except ImportError as error:
-        raise ImportError(
-            f"cpp_ext was built without CUDA ({error}). With nvcc installed type\n"
-            "    pip install --no-build-isolation -C cmake.define.LABRADOR_CUDA=ON -e ."
-        ) from error
-    return _cuda
-
-
-def device_count() -> int:
-    """GPUs that can be used now: 0 without a GPU, without a driver, or when built without CUDA."""
-    try:
-        return int(_module().device_count())
-    except ImportError:
-        return 0
-
-
 def codes_bytes(m: SupportsIndex, d: SupportsIndex, t: SupportsIndex = 1) -> int:
     """Bytes of codes for m items of t tokens and d dimensions: (1 + 16/d) a number, d rounded up to 64."""
-    module = _module()
+    module = load()
     items, tokens, depth = _sizes(module, m, t, d)
     if depth > module.MAX_CODED:
         raise ValueError(f"codes are for at most {module.MAX_CODED} dimensions d, got {depth}")
@@ -77,7 +58,7 @@ def workspace_bytes(
 
     A packed gallery needs more, and d, the dimensions, matters then.
     """
-    module = _module()
+    module = load()
     queries = _queries(n)
     items, tokens, depth = _sizes(module, m, t, d)
     hits = arguments.count_of("k", k, 1)
@@ -100,12 +81,12 @@ def pack(vectors: DeviceArray, *, codes: DeviceArray, stream: int, mean: DeviceA
         TypeError, ValueError: an argument of the wrong type, shape, size or device.
         RuntimeError: CUDA refused the launch.
     """
-    module = _module()
+    module = load()
     rows = _gallery(module, view_of("vectors", vectors, stream))
     d, t = rows.shape[-1], _tokens(rows)
-    space = _buffer("codes", codes, codes_bytes(rows.shape[0], d, t), stream).writable()
+    space = buffer("codes", codes, codes_bytes(rows.shape[0], d, t), stream).writable()
     centre = view_of("mean", mean, stream).of(["float32"], (d,)).dense() if mean is not None else None
-    device = _settle(module, stream, rows, space, centre)
+    device = settle(module, stream, rows, space, centre)
     module.pack(_described(rows), centre.address if centre else 0, space.address, device, stream)
     return Packed(vectors, codes)
 
@@ -147,7 +128,7 @@ def topk(
         TypeError, ValueError: an argument of the wrong type, shape, size or device.
         RuntimeError: CUDA refused the launch.
     """
-    module = _module()
+    module = load()
     packed = isinstance(gallery, Packed)
     rows = _gallery(
         module, view_of("gallery", gallery.vectors if isinstance(gallery, Packed) else gallery, stream)
@@ -158,7 +139,7 @@ def topk(
     hits = arguments.count_of("k", k, 1)
     top = arguments.top_tokens_of(top_tokens, t)
     codes = (
-        _buffer("codes", gallery.codes, codes_bytes(m, d, t), stream) if isinstance(gallery, Packed) else None
+        buffer("codes", gallery.codes, codes_bytes(m, d, t), stream) if isinstance(gallery, Packed) else None
     )
     width = (m + 7) // 8
     bits = view_of("mask", mask, stream).of(["uint8"], (width,), (n, width)) if mask is not None else None
@@ -173,9 +154,9 @@ def topk(
     found = view_of("indices", indices, stream).of(["int64"], (n, hits)).dense().writable()
     best = view_of("scores", scores, stream).of(["float32"], (n, hits)).dense().writable()
     needed = workspace_bytes(n, m, hits, d, t, packed=packed)
-    space = _buffer("workspace", workspace, needed, stream).writable()
+    space = buffer("workspace", workspace, needed, stream).writable()
     above = arguments.above_of(min_score)
-    device = _settle(module, stream, asked, rows, codes, bits, lists, begin, found, best, space)
+    device = settle(module, stream, asked, rows, codes, bits, lists, begin, found, best, space)
     if n == 0:
         return
     module.topk(
@@ -223,28 +204,3 @@ def _described(view: View) -> tuple[int, str, int, int, int, int, int]:
         view.address, view.dtype, view.shape[0], t, view.shape[-1],
         view.strides[0], view.strides[1] if len(view.shape) == 3 else 0,
     )  # fmt: skip
-
-
-def _buffer(name: str, array: Any, needed: int, stream: int) -> View:
-    view = view_of(name, array, stream).of(["uint8"], (None,))
-    if view.shape[0] < needed:
-        raise ValueError(f"{name} must have at least {needed} bytes for these sizes, got {view.shape[0]}")
-    return view.dense(_ALIGNMENT)
-
-
-def _settle(module: ModuleType, stream: int, *views: View | None) -> int:
-    """The one device that all of them are on, once ``stream`` waits for theirs."""
-    devices: dict[int, str] = {}
-    for view in views:
-        if view is None or 0 in view.shape:  # an empty array may lie nowhere
-            continue
-        device = view.device if view.device is not None else int(module.device_of(view.address))
-        if device < 0:
-            raise TypeError(f"{view.name} must be in a GPU's memory, but lies in the host's")
-        devices.setdefault(device, view.name)
-        if view.stream is not None and view.stream != (stream or 1):
-            module.wait_for(stream, view.stream, device)
-    if len(devices) > 1:
-        names = ", ".join(f"{name} on device {device}" for device, name in devices.items())
-        raise ValueError(f"all arrays must be on one device, got {names}")
-    return next(iter(devices), 0)

@@ -11,9 +11,9 @@ from types import ModuleType
 from typing import Any, Literal, SupportsIndex
 
 from cpp_ext import _arguments as arguments
+from cpp_ext._cuda_module import buffer, load, settle
 from cpp_ext._device_arrays import DeviceArray, View, view_of
 from cpp_ext._mining_arguments import rules_of, same_depth
-from cpp_ext.cuda import _buffer, _module, _settle
 
 _ELEMENTS = ("float32", "float16", "bfloat16")
 _IDS = ("int64", "int32")
@@ -21,16 +21,15 @@ _IDS = ("int64", "int32")
 
 def hard_triplets_workspace_bytes(n: SupportsIndex, m: SupportsIndex, d: SupportsIndex) -> int:
     """Bytes of workspace that :func:`hard_triplets` needs for n anchors and m others: O((n + m) d)."""
-    module = _module()
-    sizes = (arguments.count_of(name, value, least) for name, value, least in (("n", n, 0), ("m", m, 0), ("d", d, 1)))
-    return int(module.mining_workspace(*_checked(module, *sizes)))
+    module = load()
+    depth = arguments.count_of("d", d, 1)
+    return int(module.mining_workspace(*_checked(module, n, m, depth), depth))
 
 
 def gradient_workspace_bytes(n: SupportsIndex, m: SupportsIndex) -> int:
     """Bytes of workspace that :func:`hard_triplets_gradient` needs for n anchors and m others."""
-    module = _module()
-    sizes = (arguments.count_of(name, value, 0) for name, value in (("n", n), ("m", m)))
-    return int(module.mining_gradient_workspace(*_checked(module, *sizes, 1)[:2]))
+    module = load()
+    return int(module.mining_gradient_workspace(*_checked(module, n, m, 1)))
 
 
 def hard_triplets(
@@ -72,7 +71,7 @@ def hard_triplets(
         TypeError, ValueError: an argument of the wrong type, shape, size or device.
         RuntimeError: CUDA refused the launch.
     """
-    module = _module()
+    module = load()
     first, second = _sides(module, anchors, others, stream)
     n, m, d = first.shape[0], second.shape[0], first.shape[1]
     rules = rules_of(positives, semi_hard, exclude_self, n, m)
@@ -82,10 +81,11 @@ def hard_triplets(
         stream, n + m, True, positive_index=positive_index, positive_score=positive_score,
         negative_index=negative_index, negative_score=negative_score,
     )  # fmt: skip
-    space = _buffer("workspace", workspace, module.mining_workspace(n, m, d), stream).writable()
-    device = _settle(module, stream, first, second, whom, other_whom, *found, space)
+    space = buffer("workspace", workspace, module.mining_workspace(n, m, d), stream).writable()
+    device = settle(module, stream, first, second, whom, other_whom, *found, space)
     module.hard_triplets(
-        (first.address, n, first.strides[0], whom.address), (second.address, m, second.strides[0], other_whom.address),
+        (first.address, n, first.strides[0], whom.address),
+        (second.address, m, second.strides[0], other_whom.address),
         d, first.dtype, whom.dtype == "int64", tuple(rules), tuple(place.address for place in found),
         space.address, device, stream,
     )  # fmt: skip
@@ -106,8 +106,8 @@ def hard_triplets_gradient(
 ) -> None:
     """Queue the gradient of a loss of the scores of :func:`hard_triplets` with respect to the vectors.
 
-    The same bits as on the CPU, every time: a row's sum runs over its own positive, its own negative, and then
-    the rows that chose it, in ascending order.
+    The same bits as on the CPU, every time: a row's sum runs over its own positive, its own negative, and
+    then the rows that chose it, in ascending order.
 
     Args:
         anchors: (n, d) float32, float16 or bfloat16, as :func:`hard_triplets` had them.
@@ -125,7 +125,7 @@ def hard_triplets_gradient(
     Raises:
         ImportError, TypeError, ValueError, RuntimeError: as for :func:`hard_triplets`.
     """
-    module = _module()
+    module = load()
     first, second = _sides(module, anchors, others, stream)
     n, m, d = first.shape[0], second.shape[0], first.shape[1]
     slopes = _places(
@@ -134,11 +134,12 @@ def hard_triplets_gradient(
     )  # fmt: skip
     to_first = view_of("d_anchors", d_anchors, stream).of(["float32"], (n, d)).dense().writable()
     to_second = view_of("d_others", d_others, stream).of(["float32"], (m, d)).dense().writable()
-    space = _buffer("workspace", workspace, module.mining_gradient_workspace(n, m), stream).writable()
-    device = _settle(module, stream, first, second, *slopes, to_first, to_second, space)
+    space = buffer("workspace", workspace, module.mining_gradient_workspace(n, m), stream).writable()
+    device = settle(module, stream, first, second, *slopes, to_first, to_second, space)
     module.hard_triplets_gradient(
         (first.address, n, first.strides[0], 0), (second.address, m, second.strides[0], 0), d, first.dtype,
-        tuple(slope.address for slope in slopes), to_first.address, to_second.address, space.address, device, stream,
+        tuple(slope.address for slope in slopes), to_first.address, to_second.address,
+        space.address, device, stream,
     )  # fmt: skip
 
 
@@ -152,13 +153,14 @@ def _sides(module: ModuleType, anchors: DeviceArray, others: DeviceArray, stream
     return first, second
 
 
-def _checked(module: ModuleType, n: int, m: int, d: int) -> tuple[int, int, int]:
-    if max(n, m) > module.MINING_ROWS or d > module.MINING_DEPTH:
+def _checked(module: ModuleType, n: SupportsIndex, m: SupportsIndex, d: int) -> tuple[int, int]:
+    first, second = arguments.count_of("n", n, 0), arguments.count_of("m", m, 0)
+    if max(first, second) > module.MINING_ROWS or d > module.MINING_DEPTH:
         raise ValueError(
-            f"on CUDA a side has at most {module.MINING_ROWS} rows of {module.MINING_DEPTH} dimensions, got {n} "
-            f"anchors and {m} others of {d}"
+            f"on CUDA a side has at most {module.MINING_ROWS} rows of {module.MINING_DEPTH} dimensions, "
+            f"got {first} anchors and {second} others of {d}"
         )
-    return n, m, d
+    return first, second
 
 
 def _places(stream: int, count: int, written: bool, **arrays: Any) -> list[View]:

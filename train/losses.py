@@ -99,7 +99,7 @@ def cmt(
     """
     if not len(ids):
         return _zero(image, text)
-    # here, for it loads torch's compiler, which the other losses don't need
+    # here, for its kernels register with torch when first wanted
     from cpp_ext.ops import batch_hard_triplet_loss
 
     image, text = F.normalize(image, dim=1), F.normalize(text, dim=1)

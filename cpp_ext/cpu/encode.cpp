@@ -79,7 +79,8 @@ void mean_of(const Part &part, std::size_t t, std::size_t d, const Level &level,
         for (std::size_t e = 0; e < d; ++e) sums[e] += row[e];
         ++counted;
     }
-    for (std::size_t e = 0; e < d; ++e) mean[e] = counted ? static_cast<float>(sums[e] / static_cast<double>(counted)) : 0;
+    for (std::size_t e = 0; e < d; ++e)
+        mean[e] = counted ? static_cast<float>(sums[e] / static_cast<double>(counted)) : 0;
 }
 
 void encode(const Part &part, std::size_t t, std::size_t d, const float *mean, std::size_t threads, const Level &level,

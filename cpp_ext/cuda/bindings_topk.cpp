@@ -17,11 +17,7 @@ using GalleryArgument = std::tuple<Address, std::string, Number, Number, Number,
 
 CudaGallery gallery_of(const GalleryArgument &argument) {
     const auto &[address, element, m, t, d, item_stride, token_stride] = argument;
-    const Element elements[] = {Element::float32, Element::float16, Element::bfloat16, Element::int8};
-    const char *const names[] = {"float32", "float16", "bfloat16", "int8"};
-    for (int i = 0; i < 4; ++i)
-        if (element == names[i]) return {pointer<const void>(address), elements[i], m, t, d, item_stride, token_stride};
-    throw std::invalid_argument("no such element: " + element);
+    return {pointer<const void>(address), element_of(element), m, t, d, item_stride, token_stride};
 }
 
 void run_pack(const GalleryArgument &gallery, Address mean, Address codes, int device, Address stream) {

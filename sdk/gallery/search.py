@@ -97,10 +97,17 @@ def _scan(
     noted = 0
     for segment, bits in wanted:
         if segment.screen is None:
-            parts.append(segment.mapped.vectors[: segment.rows])
-            labels.append(segment.mapped.places[: segment.rows])
-            masks.append(bits)
-            reads.append(None)
+            packed = segment.tail.packed(segment.mapped, segment.rows) if segment.tail else None
+            coded = len(packed.vectors) if packed else 0
+            for part, rows in (
+                (packed, slice(0, coded)),
+                (segment.mapped.vectors[coded : segment.rows], slice(coded, segment.rows)),
+            ):
+                if part is not None and rows.stop > rows.start:
+                    parts.append(part)
+                    labels.append(segment.mapped.places[rows])
+                    masks.append(None if bits is None else bits[rows.start // 8 : -(-rows.stop // 8)])
+                    reads.append(None)
             continue
         pieces = segment.screen.pieces(bits)
         if pieces is None:

@@ -19,7 +19,8 @@
 namespace {
 
 const std::map<std::string, Operation> OPERATIONS = {
-    {"dot", run_dot}, {"screen", run_screen}, {"widen", run_widen}, {"topk", run_topk}, {"pairs", run_pairs},
+    {"dot", run_dot},     {"screen", run_screen}, {"widen", run_widen},   {"topk", run_topk},
+    {"pairs", run_pairs}, {"mining", run_mining}, {"slopes", run_slopes},
 };
 
 struct Tally {

@@ -38,15 +38,15 @@ def paired(ways: Mapping[str, Way], repetitions: int = REPETITIONS) -> tuple[dic
 
 def milliseconds(way: Way, turn: int) -> float:
     """Of one call."""
-    began, ended = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
     torch.cuda.synchronize()
-    torch.cuda._sleep(HEAD_START)
+    torch.cuda._sleep(HEAD_START)  # type: ignore[no-untyped-call]
     began.record()
     kept = way(turn)
     ended.record()
     ended.synchronize()
     del kept
-    return began.elapsed_time(ended)
+    return float(began.elapsed_time(ended))
 
 
 def peak(way: Way, forget: Callable[[], None] = lambda: None) -> float:
