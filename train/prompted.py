@@ -19,7 +19,7 @@ from sdk.errors import InputError
 from sdk.preprocess import ImageSpec
 from train.data import Batch, Indices, TrainSet
 from train.masking import MASK
-from train.prompts import END, START, Prompt, prompt, rest_of
+from train.prompts import prompt, rest_of
 from train.split import Sample, Split
 
 Hide: TypeAlias = Literal["mask", "leave out"]
@@ -36,9 +36,10 @@ class PromptSet(TrainSet):
     chance of a slot to be hidden, at least one is. hide: "mask" puts MASK in place of each token of the
     slot's phrase; "leave out" makes the sentence without the slot, which tells nothing of its value, not
     even whether it is spoken. Only a slot that is spoken can be masked; any that is given can be left out.
-    split: as by_category gives it, its ``person`` being what the labels number.
+    split: each sample with attributes, as by_category checks; what its ``person`` numbers are the labels.
 
-    Raises InputError for another tokenizer than CLIP's BPE, and what ``prompt`` and TrainSet raise.
+    tokenizer: open_clip's CLIP BPE. Raises InputError for an impossible chance, and what ``prompt`` and
+    TrainSet raise.
     """
 
     def __init__(
@@ -57,31 +58,23 @@ class PromptSet(TrainSet):
     ) -> None:
         if not 0 < hidden <= 1:
             raise InputError(f"hidden: got {hidden}; the chance of a slot to be hidden is above 0, at most 1")
-        if type(tokenizer).__name__ != "SimpleTokenizer":
-            raise InputError(
-                f"tokenizer: {type(tokenizer).__name__} isn't CLIP's BPE, whose word {MASK} stands for what "
-                "is hidden; choose an OpenAI-style CLIP model or one of labrador-tiny, labrador-tiny-conv"
-            )
-        assert split.schema is not None  # by_category has seen to it
-        self.schema, self.tokenizer, self.hidden, self.hide = split.schema, tokenizer, hidden, hide
-        given = [_given(s, split.schema, in_part) for s in split.samples]
+        schema = split.schema
+        assert schema is not None  # by_category has seen to it
+        self.schema, self.tokenizer, self.hidden, self.hide = schema, tokenizer, hidden, hide
+        self._places = {slot: place for place, slot in enumerate(schema.slots)}
+        given = [_given(sample, schema, in_part) for sample in split.samples]
         known: dict[frozenset[tuple[str, str]], int] = {}
-        self._set_of = np.array(
-            [known.setdefault(Schema.as_set(g), len(known)) for few in given for g in few]
-        )
-        distinct: dict[int, Mapping[str, str]] = {}
-        for few in given:
-            distinct.update({known[Schema.as_set(g)]: g for g in few})
-        self._given = [split.schema.check(distinct[row]) for row in range(len(distinct))]
-        self._prompts = [prompt(split.schema, g, tokenizer) for g in self._given]
-        texts = {row: p.text for row, p in enumerate(self._prompts)}
+        sets = [[known.setdefault(Schema.as_set(g), len(known)) for g in few] for few in given]
+        self._set_of = np.array([number for few in sets for number in few])  # of each item, as TrainSet's
+        self._given = [schema.check(dict(pairs)) for pairs in known]
+        self._prompts = [prompt(schema, attributes, tokenizer) for attributes in self._given]
+        self._codes = torch.tensor([codes(schema, attributes) for attributes in self._given])
+        self._said = torch.tensor([spoken(schema, attributes) for attributes in self._given])
         samples = tuple(
-            replace(s, captions=tuple(texts[known[Schema.as_set(g)]] for g in few))
-            for s, few in zip(split.samples, given, strict=True)
+            replace(sample, captions=tuple(self._prompts[number].text for number in few))
+            for sample, few in zip(split.samples, sets, strict=True)
         )
         super().__init__(replace(split, samples=samples), image_spec, tokenizer, augment, seed, cache, erase)
-        self._codes = torch.tensor([codes(split.schema, g) for g in self._given])
-        self._said = torch.tensor([spoken(split.schema, g) for g in self._given])
 
     def batch(self, indices: Indices) -> Batch:
         """The items at once: pixels (b, 3, h, w), ids (b, t), labels (b,), and of the prompts
@@ -94,27 +87,33 @@ class PromptSet(TrainSet):
         at = np.asarray(indices, np.int64)
         pixels, ids, labels = super().batch(at)
         sets = self._set_of[at]
-        pairs = [self._hidden(int(index), int(row)) for index, row in zip(at, sets, strict=True)]
+        hide = self._masked if self.hide == "mask" else self._left_out
+        pairs = [hide(int(i), int(number), row) for i, number, row in zip(at, sets, ids, strict=True)]
         hidden, answers = (torch.stack(part) for part in zip(*pairs, strict=True))
         return pixels, ids, labels, self._said[sets], self._codes[sets], hidden, answers
 
-    def _hidden(self, index: int, row: int) -> tuple[Tensor, Tensor]:
-        words, given, rng = self._prompts[row], self._given[row], self.chance(index, HIDING)
-        candidates = list(words.spans if self.hide == "mask" else given)
-        drawn = rng.random(len(candidates))
-        chosen = [slot for slot, chance in zip(candidates, drawn, strict=True) if chance < self.hidden]
-        if candidates and not chosen:
-            chosen = [candidates[int(drawn.argmin())]]
-        if self.hide == "mask":
-            return _masked(words, chosen, self._ids.shape[1])
-        text = rest_of(self.schema, given, chosen)
-        ids = _padded((START, END), self._ids.shape[1])
-        if text:
-            ids = torch.as_tensor(self.tokenizer([text]))[0].long()
-        answers = torch.full((len(self.schema.slots),), NONE)
-        places = [list(self.schema.slots).index(slot) for slot in chosen]
-        answers[places] = self._codes[row, places]
-        return ids, answers
+    def _masked(self, index: int, number: int, ids: Tensor) -> tuple[Tensor, Tensor]:
+        hidden, answers, spans = ids.clone(), torch.zeros_like(ids), self._prompts[number].spans
+        for slot in self._chosen(index, list(spans)):
+            span = slice(*spans[slot])
+            answers[span] = ids[span]
+            hidden[span] = MASK
+        return hidden, answers
+
+    def _left_out(self, index: int, number: int, ids: Tensor) -> tuple[Tensor, Tensor]:
+        given = self._given[number]
+        chosen = self._chosen(index, list(given))
+        hidden = torch.as_tensor(self.tokenizer([rest_of(self.schema, given, chosen)]))[0].long()
+        answers = torch.full((len(self._places),), NONE)
+        places = [self._places[slot] for slot in chosen]
+        answers[places] = self._codes[number, places]
+        return hidden, answers
+
+    def _chosen(self, index: int, slots: list[str]) -> list[str]:
+        """Those of the slots that are hidden from the item in this epoch; none where there are none."""
+        drawn = self.chance(index, HIDING).random(len(slots))
+        chosen = [slot for slot, chance in zip(slots, drawn, strict=True) if chance < self.hidden]
+        return chosen or [slots[place] for place in np.argsort(drawn)[:1]]
 
 
 def codes(schema: Schema, attributes: Mapping[str, str]) -> list[int]:
@@ -137,20 +136,6 @@ def spoken(schema: Schema, attributes: Mapping[str, str]) -> list[bool]:
     ]
 
 
-def _masked(words: Prompt, chosen: list[str], length: int) -> tuple[Tensor, Tensor]:
-    ids = _padded(words.ids, length)
-    answers = torch.zeros(length, dtype=torch.int64)
-    for slot in chosen:
-        span = slice(*words.spans[slot])
-        answers[span] = ids[span]
-        ids[span] = MASK
-    return ids, answers
-
-
-def _padded(ids: tuple[int, ...], length: int) -> Tensor:
-    return torch.tensor([*ids, *[0] * (length - len(ids))])
-
-
 def _given(sample: Sample, schema: Schema, in_part: bool) -> list[Mapping[str, str]]:
     """What the picture's prompts say: all of its attributes, and with `in_part` some of them."""
     whole = sample.attributes or {}
@@ -159,5 +144,4 @@ def _given(sample: Sample, schema: Schema, in_part: bool) -> list[Mapping[str, s
     rng = np.random.default_rng(zlib.crc32(sample.image_id.encode()))
     chosen = rng.permutation(list(whole))[: rng.integers(IN_PART[0], IN_PART[1] + 1)]
     some = {slot: value for slot, value in whole.items() if slot in chosen}
-    said = any(schema.slots[slot][value] for slot, value in some.items())
-    return [whole, some] if said and rest_of(schema, some, ()) else [whole]
+    return [whole, some] if any(schema.slots[slot][value] for slot, value in some.items()) else [whole]

@@ -6,7 +6,7 @@ attributes will ask with.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,19 +14,15 @@ from sdk.attributes import Schema
 from sdk.errors import AttributeValueError, DatasetError, InputError
 from train.split import Split
 
-START, END = 49406, 49407  # of CLIP's vocabulary
-
 
 @dataclass(frozen=True)
 class Prompt:
-    """One sentence. ``ids``: start, tokens, end, as long as the tokenizer makes them at most, not padded.
+    """One sentence. ``spans``: slot → [start, end) of its phrase's ids among those the tokenizer makes of it.
 
-    ``spans``: slot → [start, end) of the ids of its phrase. A slot without a phrase has none, nor has one
-    that the end of the context cuts.
+    A slot without a phrase has none, nor has one that the end of the context cuts.
     """
 
     text: str
-    ids: tuple[int, ...]
     spans: Mapping[str, tuple[int, int]]
 
 
@@ -36,14 +32,14 @@ def prompt(schema: Schema, attributes: Mapping[str, str], tokenizer: Any) -> Pro
     Raises AttributeValueError as ``Schema.sentence``, and InputError for a wording in which a slot's phrase
     is part of a word, since then no token is the slot's own.
     """
-    text, spans = schema.spans(attributes)
+    text, characters = schema.spans(attributes)
     ids: list[int] = []
-    places: dict[str, tuple[int, int]] = {}
+    spans: dict[str, tuple[int, int]] = {}
     at = 0
-    for slot, (start, end) in sorted(spans.items(), key=lambda item: item[1]):
+    for slot, (start, end) in sorted(characters.items(), key=lambda item: item[1]):
         ids += tokenizer.encode(text[at:start])
         phrase = tokenizer.encode(text[start:end])
-        places[slot] = (len(ids) + 1, len(ids) + 1 + len(phrase))
+        spans[slot] = (1 + len(ids), 1 + len(ids) + len(phrase))  # 1 for the start of text
         ids += phrase
         at = end
     ids += tokenizer.encode(text[at:])
@@ -52,12 +48,11 @@ def prompt(schema: Schema, attributes: Mapping[str, str], tokenizer: Any) -> Pro
             f"schema {schema.name!r}: in {text!r} a slot's phrase runs into the words beside it; put spaces "
             "or punctuation around the braces of its clauses"
         )
-    room = int(tokenizer.context_length) - 2
-    kept = {slot: span for slot, span in places.items() if span[1] <= room + 1}
-    return Prompt(text, (START, *ids[:room], END), kept)
+    last = int(tokenizer.context_length) - 1  # where the end of text stands when the sentence is cut
+    return Prompt(text, {slot: span for slot, span in spans.items() if span[1] <= last})
 
 
-def rest_of(schema: Schema, attributes: Mapping[str, str], left_out: Sequence[str]) -> str:
+def rest_of(schema: Schema, attributes: Mapping[str, str], left_out: Collection[str]) -> str:
     """The sentence without these slots; empty when then nothing is said."""
     kept = {slot: value for slot, value in attributes.items() if slot not in left_out}
     try:

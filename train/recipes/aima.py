@@ -184,7 +184,7 @@ def step_losses(trainee: nn.Module, batch: Batch, cfg: Config, device: torch.dev
         "id": lambda: losses.identity(image, text, labels, *inner.heads.classifier.parameters()),
         "map": lambda: guessed["map"],
         "imc": lambda: a_iou_imc(
-            text, gather(said.to(device)), scale, cfg.overlap_target, cfg.overlap_divergence
+            text, gather(said.to(device, torch.uint8)), scale, cfg.overlap_target, cfg.overlap_divergence
         ),
     }
     return {name: parts[name]() for name in cfg.losses}
