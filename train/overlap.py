@@ -15,7 +15,7 @@ EPSILON = 1e-8  # as in losses.sdm
 
 
 def iou(said: Tensor) -> Tensor:
-    """(b, v) of 0 and 1, what each of b prompts says → (b, b), shared by all that two say; 1 for two empty sets."""
+    """(b, v) of 0 and 1, what each prompt says → (b, b): shared / all that two say; 1 for two empty sets."""
     sets = said.float()
     both = sets @ sets.T
     size = sets.sum(dim=1)
@@ -28,7 +28,7 @@ def a_iou_imc(
 ) -> Tensor:
     """How far the prompts' similarities are from the overlaps of what they say.
 
-    text: (b, d) features; said: (b, v) of 0 and 1, the (slot, value) pairs that are spoken. With s the cosine,
+    text: (b, d) features; said: (b, v) of 0 and 1, the (slot, value) pairs spoken. With s the cosine,
     p_ij = softmax_j(s_ij/τ), and q_ij = softmax_j(IoU_ij/τ), or for "linear" IoU_ij / Σ_k IoU_ik: the mean
     over rows of KL(p‖q), "pq", ε inside log(q + ε), or of KL(q‖p), "qp". An item meets itself too.
 

@@ -66,7 +66,8 @@ def made(people: Path, model_name: str, tmp_path_factory: pytest.TempPathFactory
     cfg = aima.Config(
         "drawn", str(people), str(out), model=model_name, pretrained=None, height=64, width=32, epochs=30,
         batch=16, lr=5e-3, eps=1e-8, rule="plain", schedule="step", warmup=1, clip_norm=1, erase=0,
-        augment=False, cache=True, workers=0, judge=(), save_every=30, losses=("infonce", "map"), head="class",
+        augment=False, cache=True, workers=0, judge=(), save_every=30, losses=("infonce", "map"),
+        head="class",
     )  # fmt: skip
     aima.train(cfg)
     path = out / "ckpt.pt"

@@ -1,12 +1,9 @@
-"""The aima recipe: each variant learns, a resumed run is the unbroken one, heads stay out of the towers."""
+"""The aima recipe: each variant learns, it resumes, it shares a batch, heads stay out of the towers."""
 
-import json
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import open_clip
 import pytest
 import torch
 
@@ -15,19 +12,14 @@ from train import checkpoint, datasets, optim, runlog
 from train.attribute_head import AttributeEncoder
 from train.recipes import aima
 from train.recipes.aima import Config
-from train.synthesis.draw import draw
 
+pytestmark = pytest.mark.usefixtures("two_threads", "small_model")
 SMALL: dict[str, Any] = {
-    "model": "labrador-test-aima", "pretrained": None, "height": 32, "width": 16, "batch": 12, "epochs": 2,
-    "warmup": 0.5, "schedule": "step", "rule": "plain", "lr": 1e-3, "weight_decay": 0.05, "eps": 1e-8,
-    "clip_norm": 1.0, "temperature": 0.05, "learn_temperature": True, "erase": 0.0, "cache": True,
-    "workers": 0, "judge": ("val",), "eval_every": 2,
+    "model": "test-small", "pretrained": None, "height": 32, "width": 16, "batch": 16, "epochs": 2,
+    "warmup": 0.5, "schedule": "step", "rule": "plain", "lr": 1e-3, "eps": 1e-8, "clip_norm": 1.0,
+    "temperature": 0.05, "learn_temperature": True, "erase": 0.0, "cache": True, "workers": 0,
+    "judge": ("val",), "eval_every": 2,
 }  # fmt: skip
-TOWERS = {  # what takes long is the vocabulary, times the width
-    "embed_dim": 32,
-    "vision_cfg": {"image_size": [32, 16], "patch_size": 8, "width": 32, "layers": 1, "head_width": 16},
-    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
-}
 VARIANTS: dict[str, dict[str, Any]] = {
     "the paper's": {},
     "class head, as its own text": {"head": "class", "global_text": "masked", "in_part": True},
@@ -41,34 +33,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("people") / "drawn"
-    draw(root, people=16, images_per_person=2)
-    return root
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _towers(tmp_path_factory: pytest.TempPathFactory) -> None:
-    folder = tmp_path_factory.mktemp("configs")
-    (folder / "labrador-test-aima.json").write_text(json.dumps(TOWERS), "utf-8")
-    open_clip.add_model_config(folder)
-
-
-@pytest.fixture(autouse=True)
-def _threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(min(2, before))
-    yield
-    torch.set_num_threads(before)
-
-
 def config(people: Path, out: Path, **more: Any) -> Config:
     return Config("drawn", str(people), str(out), **{**SMALL, **more})
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_two_steps_lower_every_loss_together(variant: str, people: Path, tmp_path: Path) -> None:
+def test_two_steps_lower_the_loss(variant: str, people: Path, tmp_path: Path) -> None:
     cfg = config(people, tmp_path, lr=1e-4, **VARIANTS[variant])  # no warm-up here
     split = datasets.load("drawn", people, "train")
     encoder, trainee = aima.build(cfg, split)
@@ -91,63 +61,90 @@ def test_two_steps_lower_every_loss_together(variant: str, people: Path, tmp_pat
     assert isinstance(encoder, AttributeEncoder) == (cfg.head == "class")
 
 
-def leaves(value: Any, at: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict):
-        for key in value:
-            yield from leaves(value[key], f"{at}.{key}")
-    elif isinstance(value, (list, tuple)):
-        for place, item in enumerate(value):
-            yield from leaves(item, f"{at}[{place}]")
-    else:
-        yield at, value
-
-
 @pytest.mark.parametrize("head", ["vocabulary", "class"])
-def test_a_resumed_run_is_the_unbroken_one_to_the_bit(
-    head: str, people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_run_resumes_is_judged_by_attribute_sets_and_opens_again(
+    head: str, people: Path, tmp_path: Path, assert_resumes: Callable[[Any, Any], None]
 ) -> None:
-    straight = config(people, tmp_path / "straight", head=head)
-    aima.train(straight)
-    broken, real = replace(straight, out=str(tmp_path / "broken")), checkpoint.save
-
-    def save(path: Path, *rest: Any, **more: Any) -> None:
-        real(path, *rest, **more)
-        if path.name == "ckpt.pt":
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "save", save)
-        with pytest.raises(KeyboardInterrupt):
-            aima.train(broken)
-    aima.train(broken)
-    a, b = (dict(leaves(checkpoint.read(Path(cfg.out) / "ckpt.pt"))) for cfg in (straight, broken))
-    assert a.keys() == b.keys()
-    assert any("attribute_head" in name for name in a) == (head == "class")
-    for name in a.keys() - {".config.out"}:
-        same = torch.equal(a[name], b[name]) if isinstance(a[name], torch.Tensor) else a[name] == b[name]
-        assert same, name
-    judged = [line for line in runlog.read(Path(broken.out) / "log.jsonl") if line["event"] == "eval"]
+    cfg = config(people, tmp_path / "straight", head=head)
+    aima.train(cfg)
+    assert_resumes(aima.train, cfg)
+    judged = [line for line in runlog.read(Path(cfg.out) / "log.jsonl") if line["event"] == "eval"]
     asked = datasets.load("drawn", people, "val", "attributes").queries
-    assert judged[-1]["queries"] == len(asked)  # attribute sets ask, not captions
-    module = checkpoint.load(Path(broken.out) / "best.pt")
+    assert judged[-1]["queries"] == len(asked)
+    best = Path(cfg.out) / "best.pt"  # which holds nothing for resuming
+    module = checkpoint.load(best)
     assert module.recipe == "aima"
     assert module.schema is not None
     names = [graph.name for graph in module.export_graphs()]
     assert names == ["image", "text"] + ["attributes"] * (head == "class")
-    assert not [name for name in checkpoint.read(Path(broken.out) / "best.pt")["model"] if "heads" in name]
+    state = checkpoint.read(best)
+    assert state["training"] is None
+    assert not [name for name in state["model"] if "heads" in name]
+    assert bool(state["extras"]) == (head == "class")
+
+
+WORKER = """
+from types import SimpleNamespace
+import torch
+from sdk.attributes import Schema
+from train.distributed import accelerator as start
+from train.model import TwoTower
+from train.recipes.aima import Config, Trainee, step_losses
+
+SCHEMA = Schema("s", {"coat": {"red": "red", "blue": "blue", "": ""}, "hat": {"no": "", "yes": "hat"}}, [])
+
+def compute(share):
+    accelerator = start("fp32")
+    found = {"parts": {}, "gradients": {}}
+    for head in ("vocabulary", "class"):
+        torch.manual_seed(0)
+        cfg = Config("drawn", "", "", head=head, temperature=0.1)
+        encoder = SimpleNamespace(tower=TwoTower("test-small", (32, 16)), schema=SCHEMA)
+        inner = Trainee(encoder, 4, cfg)
+        trainee = accelerator.prepare(inner)
+        generator = torch.Generator().manual_seed(1)
+        pixels = torch.randn(8, 3, 32, 16, generator=generator)
+        ids = torch.randint(1, 40000, (8, 77), generator=generator)
+        ids[:, 0], ids[:, 9], ids[:, 10:] = 49406, 49407, 0
+        labels = torch.tensor([0, 1, 2, 0, 3, 1, 2, 2])
+        said = torch.rand(8, 5, generator=generator) < 0.5
+        codes = torch.tensor([[0, 1], [1, 0], [2, 1], [0, 1], [1, -1], [0, 0], [2, 1], [-1, 1]])
+        hidden, answers = ids.clone(), torch.zeros_like(ids)
+        for row, count in enumerate((5, 6, 4, 3, 1, 1, 2, 0)):  # rank 0 has more to guess than rank 1
+            answers[row, 1:1 + count] = ids[row, 1:1 + count]
+            hidden[row, 1:1 + count] = 49405
+        if head == "class":
+            answers = codes.clone()
+            answers[5:] = -1
+        batch = [part[share] for part in (pixels, ids, labels, said, codes, hidden, answers)]
+        parts = step_losses(trainee, batch, cfg, accelerator.device)
+        accelerator.backward(sum(parts.values()))
+        found["parts"].update({f"{head} {n}": v.detach() for n, v in parts.items()})
+        found["gradients"].update(
+            {f"{head} {n}": p.grad for n, p in inner.named_parameters() if p.grad is not None})
+    return found
+"""
+
+
+def test_two_processes_are_one_with_the_doubled_batch(
+    assert_two_are_one: Callable[[str], dict[str, Any]],
+) -> None:
+    found = assert_two_are_one(WORKER)
+    assert {"vocabulary map", "class map", "class imc"} <= found["parts"].keys()
+    assert "vocabulary heads.mlm_head.fc.weight" in found["gradients"]
+    assert "class heads.attributes.classifier.weight" in found["gradients"]
 
 
 def test_names_of_the_heads_choose_their_learning_rates(people: Path, tmp_path: Path) -> None:
     split = datasets.load("drawn", people, "train")
-    for head in ("vocabulary", "class"):
+    for head, own in (("vocabulary", "mlm_head.fc.weight"), ("class", "attributes.classifier.weight")):
         _, trainee = aima.build(config(people, tmp_path, head=head), split)
         groups = optim.param_groups(trainee.named_parameters(), 1.0, 0.1, "irra")
         rates = {id(p): group["lr"] for group in groups for p in group["params"]}
-        named = {name: rates[id(p)] for name, p in trainee.named_parameters()}
-        assert named["heads.map.cross_attn.in_proj_weight"] == 5
-        assert named["heads.map.cross_attn.in_proj_bias"] == 2
-        assert named["heads.classifier.bias"] == 5
-        own = "heads.mlm_head.fc.weight" if head == "vocabulary" else "heads.attributes.classifier.weight"
+        named = {name: rates[id(p)] for name, p in trainee.heads.named_parameters()}
+        assert named["map.cross_attn.in_proj_weight"] == 5
+        assert named["map.cross_attn.in_proj_bias"] == 2
+        assert named["classifier.bias"] == 5
         assert named[own] == 5
 
 
