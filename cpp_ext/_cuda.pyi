@@ -26,3 +26,35 @@ def topk(
     stream: int,
     /,
 ) -> None: ...
+
+MINING_ROWS: int
+MINING_DEPTH: int
+
+def mining_workspace(n: int, m: int, d: int, /) -> int: ...
+def hard_triplets(
+    anchors: tuple[int, int, int, int],
+    others: tuple[int, int, int, int],
+    d: int,
+    element: str,
+    wide_ids: bool,
+    rules: tuple[bool, bool, bool],
+    found: tuple[int, int, int, int],
+    workspace: int,
+    device: int,
+    stream: int,
+    /,
+) -> None: ...
+def mining_gradient_workspace(n: int, m: int, /) -> int: ...
+def hard_triplets_gradient(
+    anchors: tuple[int, int, int, int],
+    others: tuple[int, int, int, int],
+    d: int,
+    element: str,
+    slopes: tuple[int, int, int, int],
+    d_anchors: int,
+    d_others: int,
+    workspace: int,
+    device: int,
+    stream: int,
+    /,
+) -> None: ...

@@ -55,8 +55,9 @@ def hard_triplets(
     """The hardest positive and the hardest negative of every row, in both directions, from one pass.
 
     A pair's score is that of :func:`cpp_ext.topk`, bit for bit, and so is the result at every level and
-    number of threads; of equal scores the lowest row number wins. The (n, m) scores are never held:
-    memory is O(n + m). A pair whose score overflows float32 doesn't count.
+    number of threads; of equal scores the lowest row number wins. The (n, m) scores are never held: what
+    is needed beside the result is O(n + m), and a copy of vectors whose rows don't begin cache lines. A
+    pair whose score overflows float32 doesn't count.
 
     Args:
         anchors: (n, d) float32, finite. Rows may lie apart; none is legal.

@@ -49,7 +49,7 @@ def parts_of(
     for place, part in enumerate(given):
         at = "" if whole else f"[{place}]"
         packed = part if isinstance(part, Packed) else None
-        items = arguments.gallery_of(part if packed is None else packed.vectors, f"gallery{at}")
+        items = arguments.gallery_of(part, f"gallery{at}") if packed is None else packed.items
         if items.shape[2] != d:
             raise ValueError(
                 f"gallery{at} rows have d = {items.shape[2]}, but queries have d = {d}: they must agree"

@@ -111,6 +111,7 @@ def run(
     items: Callable[[C, Split, DualEncoder], TrainSet] = pairs,
     sampler: Callable[[C, TrainSet, int, int], Sampler] = shuffled,
     weights: Mapping[str, float] | None = None,
+    task: str | None = None,
 ) -> dict[str, Any]:
     """Run or resume to the last epoch; returns the last and the best evaluation on each part judged.
 
@@ -118,7 +119,8 @@ def run(
     draws weights, nothing before it does). step_losses(trainee, batch, cfg, device): the parts of the loss by
     name, the same numbers on every process (train.distributed.gather); `trainee` may be wrapped by
     DistributedDataParallel. items(cfg, split, encoder): the training set. sampler(cfg, items, rank, world).
-    weights: factors of the parts in the sum, 1 where not given; parts are logged without them.
+    weights: factors of the parts in the sum, 1 where not given; parts are logged without them. task: what
+    asks when it is judged (train/datasets); None: the first that the dataset has.
     Raises what those raise, CheckpointError for a run with other settings, LabradorError when the loss ends
     being finite.
     """
@@ -126,7 +128,8 @@ def run(
     accelerator = start(cfg.precision)
     main, device = accelerator.is_main_process, accelerator.device
     split = datasets.load(cfg.data, cfg.root, "train")
-    judged = {p: datasets.load(cfg.data, cfg.root, p) for p in cfg.judge if p in datasets.parts(cfg.data)}
+    known = [part for part in cfg.judge if part in datasets.parts(cfg.data)]
+    judged = {part: datasets.load(cfg.data, cfg.root, part, task) for part in known}
     encoder, inner = build(cfg, split)
     data = items(cfg, split, encoder)
     order = sampler(cfg, data, accelerator.process_index, accelerator.num_processes)

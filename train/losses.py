@@ -14,15 +14,27 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def infonce(image: Tensor, text: Tensor, ids: Tensor, temperature: float | Tensor) -> Tensor:
+def infonce(
+    image: Tensor,
+    text: Tensor,
+    ids: Tensor,
+    temperature: float | Tensor,
+    repeats: Literal["positives", "masked"] = "positives",
+) -> Tensor:
     """Symmetric InfoNCE in which every pair of one identity is a positive.
 
     With s_ij the cosine of image i and text j and q_ij = 1[id_i = id_j] / Σ_k 1[id_i = id_k]:
     ½ · mean_i(Σ_j q_ij · -log softmax_j(s_ij/τ)) + the same over columns. With distinct ids it is CLIP's loss
-    (arXiv 2103.00020, figure 3); its least value is the mean log of the number of positives.
+    (arXiv 2103.00020, figure 3); its least value is the mean log of the number of positives. "masked" leaves
+    the other pairs of an identity out of the sum: each item then has its own pair and the other identities.
     """
     if not len(ids):
         return _zero(image, text)
+    if repeats == "masked":
+        others = (ids[:, None] == ids[None, :]) & ~torch.eye(len(ids), dtype=torch.bool, device=ids.device)
+        alone = (_cosines(image, text) / temperature).masked_fill(others, -torch.inf)
+        own = torch.arange(len(ids), device=ids.device)
+        return (F.cross_entropy(alone, own) + F.cross_entropy(alone.T, own)) / 2
     logits, target = _cosines(image, text) / temperature, _positives(ids)
     rows = -(target * F.log_softmax(logits, dim=1)).sum(dim=1).mean()
     columns = -(target * F.log_softmax(logits.T, dim=1)).sum(dim=1).mean()
@@ -87,7 +99,7 @@ def cmt(
     """
     if not len(ids):
         return _zero(image, text)
-    # here, for it loads torch's compiler, which the other losses don't need
+    # here, for its kernels register with torch when first wanted
     from cpp_ext.ops import batch_hard_triplet_loss
 
     image, text = F.normalize(image, dim=1), F.normalize(text, dim=1)

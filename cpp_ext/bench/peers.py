@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cpp_ext.bench.timing import Way
+from cpp_ext.bench.timing import SHORT_PATIENCE, Way
 
 Floats = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
@@ -59,7 +59,7 @@ class Peer:
     around: Callable[[], Any]
 
     def way(self, queries: Floats, k: int) -> Way:
-        return Way(partial(self.search, queries, k), self.around)
+        return Way(partial(self.search, queries, k), self.around, SHORT_PATIENCE)
 
 
 @contextmanager

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 BURST = 0.03  # seconds of calls that make one repetition of a short way, so that it runs warm like a long one
-PATIENCE = 8.0  # seconds of repetitions for one way; of a slower one the first run is all there is
+PATIENCE = 10.0  # seconds of repetitions for one way; of a slower one the first run is all there is
+SHORT_PATIENCE = 3.0  # for each of the many others
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,11 @@ class Runs:
 
 @dataclass(frozen=True)
 class Way:
-    """``run`` is timed. ``around`` is entered before it and left after it, untimed."""
+    """``run`` is timed. ``around`` is entered before it and left after it, untimed. ``patience``: seconds."""
 
     run: Callable[[], Any]
     around: Callable[[], AbstractContextManager[Any]] = nullcontext
+    patience: float = PATIENCE
 
 
 def paired(ways: Mapping[str, Way], repetitions: int) -> tuple[dict[str, Runs], dict[str, Any]]:
@@ -50,7 +52,7 @@ def paired(ways: Mapping[str, Way], repetitions: int) -> tuple[dict[str, Runs], 
             began = time.perf_counter()
             results[name] = way.run()
             first[name] = time.perf_counter() - began
-    turns = {name: min(repetitions, int(PATIENCE / max(first[name], BURST))) for name in ways}
+    turns = {n: min(repetitions, int(way.patience / max(first[n], BURST))) for n, way in ways.items()}
     each: dict[str, list[float]] = {name: [] if turns[name] else [1e3 * first[name]] for name in ways}
     for turn in range(repetitions):
         for name, way in ways.items():

@@ -56,8 +56,8 @@ struct Rest {
 
 // Q queries against one panel, with all 4*Q accumulators in registers.
 template <class Products, int Q>
-void block(const Rest &rest, const std::uint8_t *panel, const PanelBounds &bounds, std::size_t count,
-           std::size_t depth, bool every) {
+void block(const Rest &rest, const std::uint8_t *panel, const PanelBounds &bounds, std::size_t count, std::size_t depth,
+           bool every) {
     int32x4_t dots[Q][4];
     const std::int8_t *q[Q];
 #pragma GCC unroll 8
@@ -80,8 +80,7 @@ void block(const Rest &rest, const std::uint8_t *panel, const PanelBounds &bound
         const std::uint16_t hits = rest.hits[i * count] = bound(dots[i], rest.constants[i], bounds, upper);
         if (!hits && !every) continue;
 #pragma GCC unroll 4
-        for (int part = 0; part < 4; ++part)
-            vst1q_f32(rest.uppers + i * count * PANEL_ROWS + 4 * part, upper[part]);
+        for (int part = 0; part < 4; ++part) vst1q_f32(rest.uppers + i * count * PANEL_ROWS + 4 * part, upper[part]);
     }
 }
 

@@ -26,6 +26,7 @@ inline void add_sixteen(const float *const (&q)[Q], const float *const (&x)[R], 
     }
 }
 
+// The beginning of 16 floats that are there to be read, for a row's last ones.
 inline const float *copied(const float *from, std::size_t count, float *to) {
     __builtin_memcpy(to, from, count * sizeof(float));
     return to;

@@ -1,6 +1,8 @@
 // What the bindings of every operation share. Checks of arguments are cpp_ext.cuda's (Python).
 #pragma once
 
+#include "kernels.h"
+
 #include <cuda_runtime_api.h>
 #include <pybind11/pybind11.h>
 
@@ -35,6 +37,14 @@ class OnDevice {
   private:
     int before_ = 0;
 };
+
+inline Element element_of(const std::string &name) {
+    const Element elements[] = {Element::float32, Element::float16, Element::bfloat16, Element::int8};
+    const char *const names[] = {"float32", "float16", "bfloat16", "int8"};
+    for (int i = 0; i < 4; ++i)
+        if (name == names[i]) return elements[i];
+    throw std::invalid_argument("no kernel takes elements of type " + name);
+}
 
 template <class T> T *pointer(std::uintptr_t value) { return reinterpret_cast<T *>(value); }
 

@@ -1,72 +1,84 @@
-// Batch-hard mining: device addresses to pointers, GIL released, call.
+// Batch-hard mining for Python: device addresses to pointers, GIL released, call.
 #include "bindings.h"
 #include "mining_cuda.h"
 
+#include <tuple>
+
+namespace py = pybind11;
+
+namespace labrador {
 namespace {
 
-using labrador::pointer;
 using Address = std::uintptr_t;
+using Number = std::int64_t;
+using Side = std::tuple<Address, Number, Number, Address>; // vectors, rows, stride, ids
+// Positives, their scores (or the gradients of these), negatives, theirs: the anchors' places, then the others'.
+using Places = std::tuple<Address, Address, Address, Address>;
 
-// The places of both sides follow each other: first the anchors', then the others'.
-labrador::CudaHardest hardest(Address positive, Address positive_score, Address negative, Address negative_score,
-                              std::int64_t first) {
-    return {pointer<std::int64_t>(positive) + first, pointer<float>(positive_score) + first,
-            pointer<std::int64_t>(negative) + first, pointer<float>(negative_score) + first};
+CudaBatch batch_of(const Side &side) {
+    const auto &[data, n, stride, ids] = side;
+    return {pointer<const void>(data), n, stride, pointer<const void>(ids)};
 }
 
-labrador::CudaScoreGradients gradients(const labrador::CudaHardest &of) {
+CudaHardest places_from(const Places &places, Number first) {
+    const auto &[positive, positive_score, negative, negative_score] = places;
+    return {pointer<Number>(positive) + first, pointer<float>(positive_score) + first,
+            pointer<Number>(negative) + first, pointer<float>(negative_score) + first};
+}
+
+CudaScoreGradients gradients_from(const Places &places, Number first) {
+    const CudaHardest of = places_from(places, first);
     return {of.positive, of.positive_score, of.negative, of.negative_score};
 }
 
-void hard_triplets(Address anchors, std::int64_t n, std::int64_t stride, Address others, std::int64_t m,
-                   std::int64_t other_stride, std::int64_t d, int element, Address anchor_ids, Address other_ids,
-                   bool wide_ids, bool paired, bool semi_hard, bool exclude_self, Address positive,
-                   Address positive_score, Address negative, Address negative_score, Address workspace, int device,
-                   Address stream) {
-    const labrador::CudaMining problem{{pointer<void>(anchors), n, stride, pointer<void>(anchor_ids)},
-                                       {pointer<void>(others), m, other_stride, pointer<void>(other_ids)},
-                                       d,
-                                       static_cast<labrador::Element>(element),
-                                       wide_ids,
-                                       paired,
-                                       semi_hard,
-                                       exclude_self,
-                                       hardest(positive, positive_score, negative, negative_score, 0),
-                                       hardest(positive, positive_score, negative, negative_score, n),
-                                       pointer<void>(workspace)};
-    const pybind11::gil_scoped_release released;
-    const labrador::OnDevice current(device);
-    labrador::check(labrador::cuda_hard_triplets(problem, reinterpret_cast<cudaStream_t>(stream)),
-                    "hard_triplets on CUDA");
+void run_mining(const Side &anchors, const Side &others, Number d, const std::string &element, bool wide_ids,
+                const std::tuple<bool, bool, bool> &rules, const Places &found, Address workspace, int device,
+                Address stream) {
+    const Number n = std::get<1>(anchors);
+    const auto &[paired, semi_hard, exclude_self] = rules;
+    const CudaMining problem{batch_of(anchors),
+                             batch_of(others),
+                             d,
+                             element_of(element),
+                             wide_ids,
+                             paired,
+                             semi_hard,
+                             exclude_self,
+                             places_from(found, 0),
+                             places_from(found, n),
+                             pointer<void>(workspace)};
+    const py::gil_scoped_release released;
+    const OnDevice current(device);
+    check(cuda_hard_triplets(problem, reinterpret_cast<cudaStream_t>(stream)), "hard_triplets on CUDA");
 }
 
-void hard_triplets_gradient(Address anchors, std::int64_t n, std::int64_t stride, Address others, std::int64_t m,
-                            std::int64_t other_stride, std::int64_t d, int element, Address positive,
-                            Address positive_score, Address negative, Address negative_score, Address d_anchors,
-                            Address d_others, Address workspace, int device, Address stream) {
-    const labrador::CudaMiningGradient problem{
-        {pointer<void>(anchors), n, stride, nullptr},
-        {pointer<void>(others), m, other_stride, nullptr},
-        d,
-        static_cast<labrador::Element>(element),
-        gradients(hardest(positive, positive_score, negative, negative_score, 0)),
-        gradients(hardest(positive, positive_score, negative, negative_score, n)),
-        pointer<float>(d_anchors),
-        pointer<float>(d_others),
-        pointer<void>(workspace)};
-    const pybind11::gil_scoped_release released;
-    const labrador::OnDevice current(device);
-    labrador::check(labrador::cuda_hard_triplets_gradient(problem, reinterpret_cast<cudaStream_t>(stream)),
-                    "hard_triplets_gradient on CUDA");
+void run_gradient(const Side &anchors, const Side &others, Number d, const std::string &element, const Places &slopes,
+                  Address d_anchors, Address d_others, Address workspace, int device, Address stream) {
+    const Number n = std::get<1>(anchors);
+    const CudaMiningGradient problem{batch_of(anchors),
+                                     batch_of(others),
+                                     d,
+                                     element_of(element),
+                                     gradients_from(slopes, 0),
+                                     gradients_from(slopes, n),
+                                     pointer<float>(d_anchors),
+                                     pointer<float>(d_others),
+                                     pointer<void>(workspace)};
+    const py::gil_scoped_release released;
+    const OnDevice current(device);
+    check(cuda_hard_triplets_gradient(problem, reinterpret_cast<cudaStream_t>(stream)),
+          "hard_triplets_gradient on CUDA");
 }
 
 } // namespace
 
-void labrador::define_mining(pybind11::module_ &module) {
+void define_mining(py::module_ &module) {
     module.attr("MINING_ROWS") = CUDA_MINING_ROWS;
     module.attr("MINING_DEPTH") = CUDA_MINING_DEPTH;
-    module.def("hard_triplets_workspace", cuda_mining_workspace);
-    module.def("hard_triplets", hard_triplets);
-    module.def("hard_triplets_gradient_workspace", cuda_mining_gradient_workspace);
-    module.def("hard_triplets_gradient", hard_triplets_gradient);
+    module.def("mining_workspace", cuda_mining_workspace);
+    module.def("hard_triplets", run_mining);
+    module.def("mining_gradient_workspace", cuda_mining_gradient_workspace);
+    module.def("hard_triplets_gradient", run_gradient);
 }
+
+} // namespace labrador

@@ -17,14 +17,10 @@ using GalleryArgument = std::tuple<Address, std::string, Number, Number, Number,
 
 CudaGallery gallery_of(const GalleryArgument &argument) {
     const auto &[address, element, m, t, d, item_stride, token_stride] = argument;
-    const Element elements[] = {Element::float32, Element::float16, Element::bfloat16, Element::int8};
-    const char *const names[] = {"float32", "float16", "bfloat16", "int8"};
-    for (int i = 0; i < 4; ++i)
-        if (element == names[i]) return {pointer<const void>(address), elements[i], m, t, d, item_stride, token_stride};
-    throw std::invalid_argument("no such element: " + element);
+    return {pointer<const void>(address), element_of(element), m, t, d, item_stride, token_stride};
 }
 
-void pack(const GalleryArgument &gallery, Address mean, Address codes, int device, Address stream) {
+void run_pack(const GalleryArgument &gallery, Address mean, Address codes, int device, Address stream) {
     const CudaGallery rows = gallery_of(gallery);
     const py::gil_scoped_release released;
     const OnDevice current(device);
@@ -32,9 +28,9 @@ void pack(const GalleryArgument &gallery, Address mean, Address codes, int devic
           "pack on CUDA");
 }
 
-void topk(const std::tuple<Address, Number, Number> &queries, const GalleryArgument &gallery, Address codes,
-          int top_tokens, const std::tuple<Address, Number> &mask, const std::tuple<Address, Address> &excluded,
-          float above, Number k, Address indices, Address scores, Address workspace, int device, Address stream) {
+void run_topk(const std::tuple<Address, Number, Number> &queries, const GalleryArgument &gallery, Address codes,
+              int top_tokens, const std::tuple<Address, Number> &mask, const std::tuple<Address, Address> &excluded,
+              float above, Number k, Address indices, Address scores, Address workspace, int device, Address stream) {
     CudaTopk problem{};
     problem.queries = pointer<const float>(std::get<0>(queries));
     problem.n = std::get<1>(queries);
@@ -64,8 +60,8 @@ void define_topk(py::module_ &module) {
     module.attr("MAX_CODED") = CUDA_MAX_CODED;
     module.def("codes_bytes", cuda_codes_bytes);
     module.def("topk_workspace", cuda_topk_workspace);
-    module.def("pack", pack);
-    module.def("topk", topk);
+    module.def("pack", run_pack);
+    module.def("topk", run_topk);
 }
 
 } // namespace labrador

@@ -14,7 +14,6 @@
 #include <cuda_runtime.h>
 
 namespace labrador {
-namespace {
 
 // Codes lie in blocks of 128 rows, a block in chunks of 64 dimensions, a chunk row after row: 8 KiB that
 // are read one after another by whoever scans. Dimensions and rows that are missing are zeros.
@@ -55,6 +54,8 @@ struct CudaCodes {
         bytes = place - static_cast<char *>(buffer);
     }
 };
+
+namespace {
 
 // Of row `row`, where its first chunk begins; the next chunk is BLOCK_ROWS * CHUNK_BYTES further on.
 __device__ inline std::int64_t row_offset(std::int64_t row, int chunks) {

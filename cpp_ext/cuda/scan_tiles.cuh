@@ -7,7 +7,6 @@
 #include <type_traits>
 
 namespace labrador {
-namespace {
 
 constexpr int SCAN_THREADS = 256, STAGES = 4, STAGE_BYTES = BLOCK_ROWS * CHUNK_BYTES;
 
@@ -23,6 +22,8 @@ struct Scan {
     Share share;
     Screening state;
 };
+
+namespace {
 
 // Tiles come in groups: of one where an item has at most 128 tokens, and then a group holds as many whole
 // items as fit; of ceil(t / 128) for one item otherwise. Places and items are below 2^32 (CUDA_MAX_ITEMS).

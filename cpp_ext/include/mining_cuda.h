@@ -33,7 +33,7 @@ struct CudaMining {
     bool semi_hard;  // negatives score below their row's positive
     bool exclude_self;
     CudaHardest of_anchors, of_others;
-    void *workspace; // cuda_mining_workspace bytes, aligned to 256
+    void *workspace; // cuda_mining_workspace bytes, aligned to 16
 };
 
 constexpr std::int64_t CUDA_MINING_ROWS = std::int64_t(1) << 21; // n and m, so that their tiles fit a grid
@@ -58,7 +58,7 @@ struct CudaMiningGradient {
     Element element;
     CudaScoreGradients of_anchors, of_others;
     float *d_anchors, *d_others; // (n, d) and (m, d), written
-    void *workspace;             // cuda_mining_gradient_workspace bytes, aligned to 256
+    void *workspace;             // cuda_mining_gradient_workspace bytes, aligned to 16
 };
 
 std::size_t cuda_mining_gradient_workspace(std::int64_t n, std::int64_t m);

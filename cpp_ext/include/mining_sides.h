@@ -18,7 +18,7 @@ struct Run {
 };
 
 struct Side {
-    Side(const Batch &batch, std::size_t d) : number(batch.n), row(batch.n), id(batch.n), same(batch.n) {
+    Side(const Batch &batch, std::size_t d) : number(batch.n), row(batch.n), id(batch.n) {
         std::vector<std::pair<std::int64_t, std::size_t>> sorted(batch.n);
         for (std::size_t i = 0; i < batch.n; ++i) sorted[i] = {batch.ids[i], i};
         std::sort(sorted.begin(), sorted.end()); // equal ids by row number
@@ -34,6 +34,7 @@ struct Side {
     // runs' beginnings ascend, and so do their ends.
     void meet(const Side &other) {
         Run run{0, 0};
+        same.resize(id.size());
         for (std::size_t place = 0; place < id.size(); ++place) {
             if (place == 0 || id[place] != id[place - 1]) {
                 run.begin = run.end;

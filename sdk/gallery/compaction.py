@@ -22,7 +22,7 @@ def compact(transaction: Transaction, snapshot: Snapshot) -> None:
     ``snapshot`` is the gallery as it was before the transaction.
     """
     dirty = {s.id for s in snapshot.segments if s.live is not None or not s.ordered} | transaction.killed
-    kept = [s for s in snapshot.segments if s.id not in dirty and s.screen is not None]
+    kept = [s for s in snapshot.segments if s.id not in dirty]
     transaction.uncoded.update(s.id for s in kept if s.screen and not s.screen.is_stored())
     if not dirty:
         return

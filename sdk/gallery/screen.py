@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import threading
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 import cpp_ext
 
@@ -50,7 +50,8 @@ class Screen:
         self._whole = False  # all are ready
         self._made: dict[int, cpp_ext.Packed] = {}  # the segment's blocks coded in memory
         self._pieces: list[Piece] | None = None
-        self._same: Bits = np.zeros(-(-mapped.rows // 8), np.uint8)  # rows compared with their checksums
+        self._data = mapped.vectors.data.cast("B")
+        self._same = bytearray(-(-mapped.rows // 8))  # bits of the rows compared with their checksums
 
     def is_stored(self) -> bool:
         """Whether the file is there, for these vectors, with no block known to be damaged."""
@@ -103,34 +104,31 @@ class Screen:
             self._ready[:] = [block in self._made for block in range(len(self._ready))]
             self._whole = bool(self._ready.all())
 
-    def pieces(self) -> list[Piece]:
-        """In order, all rows that are ready; rows of other blocks may lie between them."""
-        pieces = self._pieces
-        if pieces is None:
-            with self.lock:
-                pieces = self._pieces = self._cut()
-        return pieces
-
-    def unseen(self, rows: slice, read: Bits) -> npt.NDArray[np.int64]:
-        """Of rows that were read (bits, from ``rows.start`` on), those not yet compared."""
-        new = read & ~self._same[rows.start // 8 : rows.start // 8 + len(read)]
-        at = np.flatnonzero(new)
-        byte, bit = np.nonzero(np.unpackbits(new[at], bitorder="little").reshape(-1, 8))
-        unseen: npt.NDArray[np.int64] = rows.start + 8 * at[byte] + bit
-        return unseen
-
-    def differing(self, rows: npt.NDArray[np.int64]) -> int | None:
-        """The first of these rows whose vector isn't the one that was coded."""
-        assert self._file is not None
-        size, data = self._mapped.layout.row_bytes, self._mapped.vectors.data.cast("B")
-        found = [zlib.crc32(data[at : at + size]) for at in (rows * size).tolist()]
-        bad = np.flatnonzero(np.array(found, np.uint32) != self._file.items[rows])
-        return int(rows[bad[0]]) if len(bad) else None
-
-    def settle(self, rows: npt.NDArray[np.int64]) -> None:
-        """These rows' vectors are sound and need no other look."""
+    def pieces(self, wanted: Bits | None) -> list[Piece] | None:
+        """In order, all rows that are ready; rows of other blocks may lie between them. None when a wanted
+        row isn't, any more: another thread has had to distrust the file."""
         with self.lock:
-            np.bitwise_or.at(self._same, rows // 8, np.uint8(1) << (rows % 8).astype(np.uint8))
+            if self.unready(wanted):
+                return None
+            if self._pieces is None:
+                self._pieces = self._cut()
+            return self._pieces
+
+    def compare(self, at: Sequence[int], read: Sequence[int]) -> int | None:
+        """The first of the rows that were read whose vector isn't the one that was coded; each is compared
+        once. ``read``: bytes of bits, ``at``: which of the segment's bytes of bits they are."""
+        assert self._file is not None
+        same, size, data, items = self._same, self._mapped.layout.row_bytes, self._data, self._file.items.data
+        for byte, bits in zip(at, read, strict=True):
+            new = bits & ~same[byte]
+            while new:
+                bit = new & -new
+                row = 8 * byte + bit.bit_length() - 1
+                if zlib.crc32(data[row * size : (row + 1) * size]) != items[row]:
+                    return row
+                same[byte] |= bit  # two threads may both do this: then the row is compared once more
+                new ^= bit
+        return None
 
     def _rows(self, block: int) -> slice:
         size = self._mapped.layout.block_rows

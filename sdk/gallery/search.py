@@ -26,12 +26,12 @@ from .snapshot import Segment, Snapshot, each, verify
 
 @dataclass(frozen=True)
 class Reading:
-    """What a scan read of the vectors that lie behind codes."""
+    """Where a scan notes which vectors behind codes it read."""
 
     segment: Segment
     screen: Screen
-    rows: slice
-    read: Bits  # from rows.start on
+    first: int  # byte of the segment's bits
+    bits: slice  # of the scan's notes
 
 
 def best(
@@ -55,9 +55,9 @@ def best(
     hits = min(k, snapshot.count)
     while len(queries) and wanted:
         _check(connection, snapshot, wanted)
-        found, readings = _scan(wanted, queries, hits, excluded, min_score, top_tokens)
-        if _compare(connection, snapshot, readings):
-            places[:, :hits], scores[:, :hits] = found
+        scanned = _scan(wanted, queries, hits, excluded, min_score, top_tokens)
+        if scanned is not None and _compare(connection, snapshot, *scanned[:2]):
+            places[:, :hits], scores[:, :hits] = scanned[2]
             break
     return places, scores
 
@@ -86,47 +86,67 @@ def _scan(
     excluded: Sequence[Sequence[int]] | None,
     min_score: float | None,
     top_tokens: int,
-) -> tuple[tuple[Places, Floats], list[Reading]]:
+) -> tuple[Bits, list[Reading], tuple[Places, Floats]] | None:
+    """What was read, and the places and scores (n, k) that came of it; None where blocks aren't ready."""
     parts: list[Floats | cpp_ext.Packed] = []
     labels: list[Places] = []
     masks: list[Bits | None] = []
     reads: list[Bits | None] = []
     readings: list[Reading] = []
+    notes = np.zeros(sum(-(-segment.rows // 8) for segment, _ in wanted), np.uint8)
+    noted = 0
     for segment, bits in wanted:
         if segment.screen is None:
-            parts.append(segment.mapped.vectors[: segment.rows])
-            labels.append(segment.mapped.places[: segment.rows])
-            masks.append(bits)
-            reads.append(None)
+            packed = segment.tail.packed(segment.mapped, segment.rows) if segment.tail else None
+            coded = len(packed.vectors) if packed else 0
+            for part, rows in (
+                (packed, slice(0, coded)),
+                (segment.mapped.vectors[coded : segment.rows], slice(coded, segment.rows)),
+            ):
+                if part is not None and rows.stop > rows.start:
+                    parts.append(part)
+                    labels.append(segment.mapped.places[rows])
+                    masks.append(None if bits is None else bits[rows.start // 8 : -(-rows.stop // 8)])
+                    reads.append(None)
             continue
-        for piece in segment.screen.pieces():
+        pieces = segment.screen.pieces(bits)
+        if pieces is None:
+            return None
+        for piece in pieces:
             rows = piece.rows
-            read = np.zeros(-(-(rows.stop - rows.start) // 8), np.uint8) if piece.compared else None
+            first, last = rows.start // 8, -(-rows.stop // 8)
             parts.append(piece.packed)
             labels.append(segment.mapped.places[rows])
-            masks.append(None if bits is None else bits[rows.start // 8 : -(-rows.stop // 8)])
-            reads.append(read)
-            if read is not None:
-                readings.append(Reading(segment, segment.screen, rows, read))
+            masks.append(None if bits is None else bits[first:last])
+            if piece.compared:
+                here = slice(noted, noted := noted + last - first)
+                reads.append(notes[here])
+                readings.append(Reading(segment, segment.screen, first, here))
+            else:
+                reads.append(None)
     found = cpp_ext.topk(
         queries, parts, k, mask=masks, labels=labels, exclude=excluded, min_score=min_score,
         top_tokens=top_tokens, read=reads,
     )  # fmt: skip
-    return found, readings
+    return notes, readings, found
 
 
-def _compare(connection: sqlite3.Connection, snapshot: Snapshot, readings: list[Reading]) -> bool:
+def _compare(
+    connection: sqlite3.Connection, snapshot: Snapshot, notes: Bits, readings: list[Reading]
+) -> bool:
     """Whether the vectors that were read are those that were coded; False: search again, without a codes
     file that turned out to be of others."""
-    for reading in readings:
-        segment, screen = reading.segment, reading.screen
-        rows = screen.unseen(reading.rows, reading.read)
-        row = screen.differing(rows)
+    at = np.flatnonzero(notes)
+    edges = np.searchsorted(at, [reading.bits.stop for reading in readings]).tolist()
+    places, bits = at.tolist(), notes[at].tolist()
+    for reading, begin, end in zip(readings, [0, *edges], edges, strict=False):
+        shift = reading.first - reading.bits.start
+        row = reading.screen.compare([place + shift for place in places[begin:end]], bits[begin:end])
         if row is not None:
-            verify(connection, snapshot, [(segment, _bits(segment, np.array([row])))], ("vectors",))
-            screen.distrust()
+            wanted = [(reading.segment, _bits(reading.segment, np.array([row])))]
+            verify(connection, snapshot, wanted, ("vectors",))
+            reading.screen.distrust()
             return False
-        screen.settle(rows)
     return True
 
 

@@ -104,6 +104,7 @@ class Checked:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.done: dict[tuple[Part, int], tuple[int, int]] = {}  # part and block: rows done, their CRC
+        self.through: dict[Part, int] = {}  # so many rows from the first are done
 
 
 class Mapped:

@@ -24,6 +24,7 @@ from .filters import Node
 from .rows import Connections, in_slots, read_state
 from .screen import Screen
 from .segments import Bits, Checked, Layout, Mapped, Part, segment_name
+from .tail import TailCodes
 
 Item = TypeVar("Item")
 
@@ -43,6 +44,7 @@ class Segment:
     vector_crcs: npt.NDArray[np.uint32]  # one per block
     place_crcs: npt.NDArray[np.uint32]
     screen: Screen | None  # of a full segment
+    tail: TailCodes | None  # of another one
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,8 @@ class Snapshots:
             segment.mapped.checked.lock = threading.Lock()
             if segment.screen is not None:
                 segment.screen.lock = threading.RLock()
+            if segment.tail is not None:
+                segment.tail.lock = threading.Lock()
 
     def close(self) -> None:
         self._connections.close()
@@ -136,7 +140,9 @@ class Snapshots:
                 screen = screen.renewed(crcs[0])
             elif rows == state.layout.segment_rows and cpp_ext.COMPILED_LEVELS:  # the specification has none
                 screen = Screen(self._folder / codes_name(number), old, number, crcs[0])
-            known[number] = Segment(number, rows, bool(ordered), live, old, *crcs, screen)
+            tail = known[number].tail if number in known else TailCodes()
+            tail = tail if rows < state.layout.segment_rows else None
+            known[number] = Segment(number, rows, bool(ordered), live, old, *crcs, screen, tail)
         ids = [row[0] for row in connection.execute("SELECT id FROM segments ORDER BY id")]
         segments = tuple(known[number] for number in ids)
         return Snapshot(state.generation, state.count, state.id_kind, state.layout, segments)
@@ -165,11 +171,17 @@ def verify(
     """
     size, todo = snapshot.layout.block_rows, []
     for segment, bits in wanted:
-        done = segment.mapped.checked.done
+        checked = segment.mapped.checked
+        if all(checked.through.get(part, 0) >= segment.rows for part in parts):
+            continue
+        new = []
         for block in range(snapshot.layout.blocks(segment.rows)):
             rows = min(size, segment.rows - block * size)
-            if all(done.get((part, block), (0,))[0] >= rows for part in parts):
-                continue
+            if any(checked.done.get((part, block), (0,))[0] < rows for part in parts):
+                new.append((block, rows))
+        if not new:
+            checked.through.update(dict.fromkeys(parts, segment.rows))
+        for block, rows in new:
             if bits is None or bits[block * size // 8 : (block + 1) * size // 8].any():
                 todo.append((segment, block, rows))
 

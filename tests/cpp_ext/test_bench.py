@@ -66,6 +66,13 @@ def test_every_table_has_its_rows_and_nothing_is_wrong(ceilings, no_memory):
     assert "serial level for 3 of 3 queries" in shown
 
 
+def test_a_file_of_embeddings_is_one_more_gallery(ceilings, tmp_path, real):
+    np.save(tmp_path / "people.npy", real(100, 20))
+    rows = list(plan.run(TINY, ("masks",), (), tmp_path / "people.npy", ceilings, 1, False, None))
+    assert [(row.case["data"], row.case["N"], row.case["d"]) for row in rows] == [("people", "97", "20")] * 3
+    assert table.faults(rows) == []
+
+
 def test_json_says_of_every_row_where_when_and_at_which_level(ceilings):
     rows = run(ceilings, "search")
     about = machine.describe(("numpy",))
@@ -229,10 +236,9 @@ def test_ways_take_turns_inside_their_surroundings():
     assert results == {"a": None, "b": None}
 
 
-def test_a_way_beyond_patience_has_its_first_run_only(monkeypatch):
-    monkeypatch.setattr(timing, "PATIENCE", 0.0)
+def test_a_way_beyond_patience_has_its_first_run_only():
     count = []
-    times, _ = timing.paired({"slow": Way(lambda: count.append(1))}, 5)
+    times, _ = timing.paired({"slow": Way(lambda: count.append(1), patience=0.0)}, 5)
     assert (len(count), len(times["slow"].each)) == (1, 1)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import cpp_ext
-from cpp_ext import cuda, reference
+from cpp_ext import _cuda_module, cuda, reference
 
 
 def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -111,13 +111,13 @@ def test_importing_brings_numpy_and_nothing_heavier():
 
 def test_cuda_without_a_build_says_how_to_get_one(monkeypatch):
     monkeypatch.setitem(sys.modules, "cpp_ext._cuda", None)
-    cuda._module.cache_clear()
+    _cuda_module.load.cache_clear()
     try:
         assert cuda.device_count() == 0
         with pytest.raises(ImportError, match=r"LABRADOR_CUDA=ON"):
             cuda.workspace_bytes(1, 1, 1)
     finally:
-        cuda._module.cache_clear()
+        _cuda_module.load.cache_clear()
 
 
 def test_cuda_imports_on_any_machine():

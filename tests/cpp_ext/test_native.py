@@ -20,7 +20,7 @@ from level_cases import cases
 import cpp_ext
 
 ROOT = Path(__file__).resolve().parents[2]
-OPERATIONS = ("dot", "screen", "widen", "topk", "pairs")
+OPERATIONS = ("dot", "screen", "widen", "topk", "pairs", "mining", "slopes")
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,8 @@ void expect_floats(const char *what, const std::vector<std::uint8_t> &expected, 
     for (std::size_t i = 0; i < expected.size() / sizeof(float); ++i) {
         float wanted;
         std::memcpy(&wanted, expected.data() + i * sizeof wanted, sizeof wanted);
-        if (std::memcmp(&wanted, found + i, sizeof wanted) == 0 || (std::isnan(wanted) && std::isnan(found[i]))) continue;
+        if (std::memcmp(&wanted, found + i, sizeof wanted) == 0 || (std::isnan(wanted) && std::isnan(found[i])))
+            continue;
         char text[128];
         std::snprintf(text, sizeof text, "%s[%zu] is %a, not %a", what, i, static_cast<double>(found[i]),
                       static_cast<double>(wanted));

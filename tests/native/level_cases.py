@@ -11,13 +11,15 @@ from pathlib import Path
 
 import numpy as np
 from case_file import Case, write
+from mining_cases import mining_cases, slopes_cases
 from search_cases import pairs_cases, topk_cases
 from tile_cases import dot_cases, screen_cases, widen_cases
 
 
 def cases(seed: int = 20240607) -> Iterator[Case]:
     random = np.random.default_rng(seed)
-    for operation in (dot_cases, screen_cases, widen_cases, topk_cases, pairs_cases):
+    tiles, searches = (dot_cases, screen_cases, widen_cases), (topk_cases, pairs_cases)
+    for operation in (*tiles, *searches, mining_cases, slopes_cases):
         yield from operation(random)
 
 

@@ -19,7 +19,8 @@
 namespace {
 
 const std::map<std::string, Operation> OPERATIONS = {
-    {"dot", run_dot}, {"screen", run_screen}, {"widen", run_widen}, {"topk", run_topk}, {"pairs", run_pairs},
+    {"dot", run_dot},     {"screen", run_screen}, {"widen", run_widen},   {"topk", run_topk},
+    {"pairs", run_pairs}, {"mining", run_mining}, {"slopes", run_slopes},
 };
 
 struct Tally {
@@ -66,8 +67,10 @@ int run(const char *path, const std::vector<std::string> &demanded) {
             if (!levels[i].supported) continue;
             bool applies = true;
             Tally &tally = tallies[levels[i].name][c.operation];
-            if (!passes(operation->second, c, levels[i], number, applies)) ++tally.failed;
-            else if (applies) ++tally.passed;
+            if (!passes(operation->second, c, levels[i], number, applies))
+                ++tally.failed;
+            else if (applies)
+                ++tally.passed;
         }
     }
 
@@ -75,7 +78,8 @@ int run(const char *path, const std::vector<std::string> &demanded) {
     if (cases.empty()) std::fprintf(stderr, "%s holds no case\n", path);
     for (std::size_t i = 0; i < count; ++i) {
         std::printf("%-12s", levels[i].name);
-        if (!levels[i].supported) std::printf(" isn't supported by this machine");
+        if (!levels[i].supported)
+            std::printf(" isn't supported by this machine");
         else
             for (const auto &[operation, total] : cases) {
                 const Tally tally = tallies[levels[i].name][operation];

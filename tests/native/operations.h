@@ -14,6 +14,13 @@
 //                                              -> labels (n, k) i64, scores (n, k) f32
 //     pairs    numbers d m t top_tokens        queries (n, d) f32, gallery (m, t, d) f32, query_index i64,
 //                                              gallery_index i64 -> scores f32
+//     mining   numbers n m d paired semi_hard exclude_self threads
+//                                              anchors (n, d) f32, others (m, d) f32, anchor_ids (n,) i64,
+//                                              other_ids (m,) i64 -> positives (n + m,) i64, their scores f32,
+//                                              negatives (n + m,) i64, their scores f32
+//     slopes   numbers n m d threads           anchors (n, d) f32, others (m, d) f32, positives (n + m,) i64,
+//                                              gradients of their scores f32, negatives i64, gradients f32
+//                                              -> gradients (n, d) f32, (m, d) f32
 #pragma once
 
 #include "case_file.h"
@@ -28,6 +35,8 @@ bool run_screen(const Case &, const labrador::Level &, std::size_t shift);
 bool run_widen(const Case &, const labrador::Level &, std::size_t shift);
 bool run_topk(const Case &, const labrador::Level &, std::size_t shift);
 bool run_pairs(const Case &, const labrador::Level &, std::size_t shift);
+bool run_mining(const Case &, const labrador::Level &, std::size_t shift);
+bool run_slopes(const Case &, const labrador::Level &, std::size_t shift);
 
 struct Difference : std::runtime_error {
     using std::runtime_error::runtime_error;

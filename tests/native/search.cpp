@@ -30,8 +30,8 @@ class CasePart {
     }
 
     void encode_on(const Level &level, std::size_t t, std::size_t d, std::size_t threads, std::size_t shift) {
-        const std::size_t count = t == 1 ? (part.m + PANEL_ROWS - 1) / PANEL_ROWS
-                                         : part.m * ((t + PANEL_ROWS - 1) / PANEL_ROWS);
+        const std::size_t count =
+            t == 1 ? (part.m + PANEL_ROWS - 1) / PANEL_ROWS : part.m * ((t + PANEL_ROWS - 1) / PANEL_ROWS);
         mean_ = std::make_unique<Guarded>(1, d * sizeof(float), shift * sizeof(float));
         panels_ = std::make_unique<Guarded>(1, count * code_depth(d) * PANEL_ROWS, shift);
         bounds_ = std::make_unique<Guarded>(1, count * sizeof(PanelBounds), shift * sizeof(float));
@@ -66,7 +66,8 @@ bool run_topk(const Case &c, const Level &level, std::size_t shift) {
     std::vector<std::unique_ptr<CasePart>> owned;
     std::vector<Part> parts;
     for (std::size_t p = 0; p < count; ++p) {
-        owned.push_back(std::make_unique<CasePart>(c, FIRST_PART + p * PART_NUMBERS, QUERY_ARRAYS + p * PART_ARRAYS, shift));
+        owned.push_back(
+            std::make_unique<CasePart>(c, FIRST_PART + p * PART_NUMBERS, QUERY_ARRAYS + p * PART_ARRAYS, shift));
         if (number(c, CODED)) owned.back()->encode_on(level, t, d, number(c, THREADS), shift);
         parts.push_back(owned.back()->part);
     }
@@ -82,7 +83,8 @@ bool run_topk(const Case &c, const Level &level, std::size_t shift) {
     const std::size_t results = QUERY_ARRAYS + count * PART_ARRAYS;
     const std::vector<std::uint8_t> &labels = array(c, results, n * k * sizeof(std::int64_t));
     const std::vector<std::uint8_t> &scores = array(c, results + 1, n * k * sizeof(float));
-    const Guarded found(1, labels.size(), shift * sizeof(std::int64_t)), scored(1, scores.size(), shift * sizeof(float));
+    const Guarded found(1, labels.size(), shift * sizeof(std::int64_t)),
+        scored(1, scores.size(), shift * sizeof(float));
     topk({queries.as<float>(), n, d, static_cast<std::ptrdiff_t>(stride)},
          {parts.data(), count, t, d, number(c, TOP_TOKENS)}, filter, k, number(c, THREADS), level,
          found.as<std::int64_t>(), scored.as<float>());

@@ -223,3 +223,19 @@ def test_irr_without_a_hidden_word_is_a_zero_with_a_gradient(places: slice) -> N
     loss.backward()
     assert logits.grad is not None
     assert not logits.grad.any()
+
+
+def test_infonce_may_leave_other_pairs_of_a_person_out() -> None:
+    # people 0, 0, 1 on unit axes: row 0 sees itself and item 2, row 2 sees all three
+    image = text = torch.eye(3)
+    two, three = math.log(softmax(1.0, 0.0)[0]), math.log(softmax(0.0, 0.0, 1.0)[2])
+    got = infonce(image, text, torch.tensor([0, 0, 1]), 1.0, "masked")
+    assert got.item() == pytest.approx(-(2 * two + three) / 3, abs=1e-6)
+    image, text, ids = pairs()
+    distinct = torch.arange(5)
+    torch.testing.assert_close(
+        infonce(image, text, distinct, 0.1, "masked"), infonce(image, text, distinct, 0.1)
+    )
+    assert infonce(image, text, ids, 0.1, "masked") < infonce(image, text, distinct, 0.1)
+    alone = image[:1].requires_grad_()
+    assert infonce(alone.expand(3, -1), text[:3], torch.zeros(3), 0.1, "masked").item() == 0

@@ -32,20 +32,21 @@ def paired(ways: Mapping[str, Way], repetitions: int = REPETITIONS) -> tuple[dic
     each: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(repetitions):
         for name, way in ways.items():
-            each[name].append(_timed(way, turn))
+            each[name].append(milliseconds(way, turn))
     return {name: Runs(tuple(times)) for name, times in each.items()}, results
 
 
-def _timed(way: Way, turn: int) -> float:
-    began, ended = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+def milliseconds(way: Way, turn: int) -> float:
+    """Of one call."""
+    began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
     torch.cuda.synchronize()
-    torch.cuda._sleep(HEAD_START)
+    torch.cuda._sleep(HEAD_START)  # type: ignore[no-untyped-call]
     began.record()
     kept = way(turn)
     ended.record()
     ended.synchronize()
     del kept
-    return began.elapsed_time(ended)
+    return float(began.elapsed_time(ended))
 
 
 def peak(way: Way, forget: Callable[[], None] = lambda: None) -> float:

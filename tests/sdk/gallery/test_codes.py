@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import mmap
 import shutil
 import struct
 import zlib
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 
 import cpp_ext
+from sdk.errors import GalleryError
 from sdk.gallery import rows
 from sdk.gallery.codes import Block, CodesLayout, open_codes, source_of, write_codes
 from sdk.gallery.local import LocalGallery
@@ -39,6 +42,10 @@ def folder(small: None, tmp_path: Path) -> Path:
 def found(gallery: LocalGallery, k: int = 5, **options: Any) -> tuple[list[Any], bytes]:
     hits = gallery.search(QUERIES, k, **options)
     return hits.ids.tolist(), hits.scores.tobytes()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.glob("*.codes") if path.is_file()}
 
 
 def made(gallery: LocalGallery) -> list[list[int]]:
@@ -150,6 +157,7 @@ def newer(raw: bytes) -> bytes:
 
 WHOLE: dict[str, Callable[[Path], None]] = {
     "missing": lambda folder: (folder / "00000001.codes").unlink(),
+    "a folder": lambda folder: (folder / "00000001.codes").unlink() or (folder / "00000001.codes").mkdir(),
     "empty": rewrite(lambda raw: b""),
     "cut in its head": rewrite(lambda raw: raw[: HEAD - 1]),
     "cut by a byte": rewrite(lambda raw: raw[:-1]),
@@ -181,13 +189,13 @@ def test_a_file_that_is_not_for_these_vectors_counts_as_none(folder: Path, damag
         assert made(gallery) == [[], []]
         assert gallery.info()["coded"] == 2
     WHOLE[damage](folder)
-    before = {p.name: p.read_bytes() for p in folder.glob("*.codes")}
+    before = contents(folder)
     with LocalGallery(folder, write=False) as gallery:
         for _ in range(2):
             assert found(gallery) == expected
             assert made(gallery) == [[0, 1, 2, 3], []]
         assert gallery.info()["coded"] == 1
-    assert {p.name: p.read_bytes() for p in folder.glob("*.codes")} == before
+    assert contents(folder) == before
 
 
 def test_files_of_two_segments_exchanged_count_as_none(folder: Path) -> None:
@@ -241,6 +249,21 @@ def test_damage_in_padding_is_none(folder: Path) -> None:
     for at in (HEAD, BOUNDS - 1, BOUNDS + 384, ITEMS + 128, PANELS - 1):
         flip(at)(folder)
     with LocalGallery(folder, write=False) as gallery:
+        found(gallery)
+        assert made(gallery) == [[], []]
+
+
+def test_too_many_open_files_are_an_error(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not a reason to code all segments in memory; and a search may succeed later."""
+
+    def refused(*_: Any, **named: Any) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with LocalGallery(folder, write=False) as gallery:
+        with monkeypatch.context() as patch:
+            patch.setattr(mmap, "mmap", refused)
+            with pytest.raises(GalleryError, match=r"00000001\.codes.*two files open per 32 rows.*ulimit -n"):
+                found(gallery)
         found(gallery)
         assert made(gallery) == [[], []]
 

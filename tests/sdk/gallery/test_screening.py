@@ -13,7 +13,7 @@ import pytest
 
 import cpp_ext
 from sdk.errors import GalleryDamagedError
-from sdk.gallery import screen
+from sdk.gallery import screen, search
 from sdk.gallery.codes import Block, CodesFile, open_codes, write_codes
 from sdk.gallery.local import LocalGallery
 from sdk.types import Space
@@ -207,6 +207,26 @@ def test_codes_whose_checksums_lie_are_not_believed(folder: Path) -> None:
         assert sorted(screens(gallery)[3]._made) == [0, 1, 2, 3]
         assert not screens(gallery)[3].is_stored()
         assert found(gallery) == expected
+
+
+def test_a_file_distrusted_by_another_thread_loses_no_rows(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the check and the scan of this search."""
+    check, meanwhile = search._check, [1, 5]
+
+    def checked(connection: Any, snapshot: Any, wanted: Any) -> None:
+        check(connection, snapshot, wanted)
+        if meanwhile:
+            wanted[meanwhile.pop()][0].screen.distrust()
+
+    with LocalGallery(folder, write=False) as gallery:
+        expected = found(gallery)
+    monkeypatch.setattr(search, "_check", checked)
+    with LocalGallery(folder, write=False) as gallery:
+        assert found(gallery) == expected
+        assert not meanwhile
+        assert [bool(s._made) for s in screens(gallery)] == [n in (1, 5) for n in range(9)]
 
 
 def test_the_specification_searches_what_the_kernels_wrote(
