@@ -102,7 +102,8 @@ class Trainee(nn.Module):
     def __init__(self, encoder: DualEncoder, classes: int, cfg: Config) -> None:
         super().__init__()
         self.tower: TwoTower = encoder.tower
-        self.heads, dim = nn.Module(), encoder.tower.dim
+        self.heads: Any = nn.Module()
+        dim = encoder.tower.dim
         if "id" in cfg.losses:
             self.heads.classifier = heads.classifier(dim, classes)
         if "map" in cfg.losses:

@@ -108,7 +108,7 @@ class Trainee(nn.Module):
     def __init__(self, tower: TwoTower, classes: int, cfg: Config) -> None:
         super().__init__()
         self.tower = tower
-        self.heads = nn.Module()  # the names decide the learning rates (train/optim.py)
+        self.heads: Any = nn.Module()  # the names decide the learning rates (train/optim.py)
         if "id" in cfg.losses:
             self.heads.classifier = heads.classifier(tower.dim, classes)
         if "tir" in cfg.losses:
