@@ -96,10 +96,13 @@ def number(value: float | str) -> str:
     return value if isinstance(value, str) else f"{value:.3g}" if abs(value) < 0.9 else f"{value:.7g}"
 
 
-def parity(name: str, torch: Mapping[int, Array], engine: Mapping[int, Array]) -> list[Check]:
+def parity(
+    name: str, torch: Mapping[int, Array], engine: Mapping[int, Array], unit: bool = True
+) -> list[Check]:
     """Features of the same inputs at several batch sizes: ``{b: (b, d) or (b, t, d)}`` of each side.
 
-    Three checks, on the worst batch: largest absolute difference, smallest cosine, unit length.
+    Three checks, on the worst batch: largest absolute difference, smallest cosine and, where the rows are
+    to be of ``unit`` length, the distance from it.
     """
     difference = {b: _difference(torch[b], engine[b]) for b in torch}
     cosine = {b: _cosine(torch[b], engine[b]) for b in torch}
@@ -107,7 +110,7 @@ def parity(name: str, torch: Mapping[int, Array], engine: Mapping[int, Array]) -
     return [
         _most(f"{name}: largest difference from torch", difference, MAX_ABS),
         _least(f"{name}: smallest cosine with torch", cosine, MIN_COSINE),
-        _most(f"{name}: distance from unit length", length, NORM_ABS),
+        *([_most(f"{name}: distance from unit length", length, NORM_ABS)] if unit else []),
     ]
 
 

@@ -24,7 +24,7 @@ from sdk.bundle import Bundle, check_golden
 from sdk.encoder import Encoder
 from sdk.errors import LabradorError
 from sdk.gallery import open_gallery
-from sdk.graphs import IDS, MASK, PIXELS, run_roles, sources
+from sdk.graphs import IDS, MASK, PIXELS, run_outputs, sources
 from sdk.preprocess import TextPreprocess, preprocess_images
 from sdk.runtime import open_session
 from sdk.types import Session, Space
@@ -148,13 +148,14 @@ class _Gate:
             expected[b] = run_torch(self.graphs, self._torch_feeds(rows))
             found[b] = {}
             feeds = self._engine_feeds(rows)
-            for role, target in self._targets().items():
+            for target in self._targets():
                 needed = sources(self.bundle.graphs, target)
                 batch = {name: feeds[name] for name in needed}
-                found[b] = {**found[b], target: run_roles(self.bundle, self.session, (role,), batch)[role]}
-        for target in self._targets().values():
+                found[b] = {**found[b], **run_outputs(self.bundle, self.session, (target,), batch)}
+        for target in self._targets():
             engine = {b: found[b][target] for b in self.batches}
-            yield from parity(target, {b: expected[b][target] for b in self.batches}, engine)
+            unit = target in self.roles.values()
+            yield from parity(target, {b: expected[b][target] for b in self.batches}, engine, unit)
             yield from independence(target, engine)
 
     def search(self) -> Iterator[Check]:
@@ -206,10 +207,11 @@ class _Gate:
         for key, name in (("rank1", "Rank-1"), ("map", "mAP")):
             yield points(name, left.means()[key], right.means()[key], len(left))
 
-    def _targets(self) -> dict[str, str]:
-        """role → output, each output once."""
-        once = {target: role for role, target in reversed(list(self.roles.items()))}
-        return {role: target for target, role in once.items()}
+    def _targets(self) -> list[str]:
+        """What anyone may ask of the graphs: each output that plays a role or that no graph reads, once."""
+        every = [f"{graph.name}.{output}" for graph in self.graphs for output in graph.outputs]
+        read = {source for graph in self.graphs for source in graph.inputs.values()}
+        return list(dict.fromkeys([*self.roles.values(), *(t for t in every if t not in read)]))
 
     @cached_property
     def text(self) -> TextPreprocess | None:

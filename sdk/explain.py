@@ -18,6 +18,7 @@ import numpy.typing as npt
 from .encoder import Encoder
 from .errors import AttributeValueError, InputError
 from .queries import Asked, encode, total
+from .recognition import recognise
 from .types import Floats, Gallery, Hits, Id, Query, Ranking
 
 Doubles: TypeAlias = npt.NDArray[np.float64]
@@ -27,12 +28,32 @@ AGREE = 1e-4
 
 
 @dataclass(frozen=True)
+class Seen:
+    """What the item's vector says of one slot of an attribute query.
+
+    ``asked``: the query's value, and its ``probability``. ``likeliest``: the value that the item most
+    probably has, and its probability, ``certainty``. ``matches``: they are the same value.
+    """
+
+    asked: str
+    probability: float
+    likeliest: str
+    certainty: float
+
+    @property
+    def matches(self) -> bool:
+        return self.asked == self.likeliest
+
+
+@dataclass(frozen=True)
 class Explanation:
     """One hit's score taken apart.
 
     ``parts``: term → its share, adding up to ``score``. ``effects``: slot (or "image", "text" for a
     composer) → how much the score falls without it. ``tokens``: the item's tokens that count, best
     first, as (index, dot product); empty for items of one vector. ``sentence``: what the attributes said.
+    ``attributes``: slot asked for → what the item seems to have; empty when the query has no attributes or
+    the bundle no graph that tells (``sdk.recognition``). It takes no part in the score.
     """
 
     id: Id
@@ -41,6 +62,7 @@ class Explanation:
     effects: dict[str, float] = field(default_factory=dict)
     tokens: tuple[tuple[int, float], ...] = ()
     sentence: str | None = None
+    attributes: dict[str, Seen] = field(default_factory=dict)
 
     def __str__(self) -> str:
         lines = [f"{self.score:+.4f}  {self.id}"]
@@ -48,6 +70,7 @@ class Explanation:
         lines += [f"  {effect:+.4f}  lost without {name}" for name, effect in self.effects.items()]
         lines += [f"  {dot:+.4f}  token {index}" for index, dot in self.tokens]
         lines += [f"  asked: {self.sentence}"] if self.sentence else []
+        lines += [_line(slot, seen) for slot, seen in self.attributes.items()]
         return "\n".join(lines)
 
 
@@ -81,6 +104,7 @@ def _explain_one(ranking: Ranking, encoder: Encoder, gallery: Gallery) -> list[E
     shares = {name: _score(vectors, term[0], best) for name, term in terms.items()}
     scores = np.sum(list(shares.values()), axis=0)
     effects = _effects(query, encoder, vectors, scores)
+    seen = _seen(query, encoder, np.stack(items))
     explanations = []
     for place, identity in enumerate(ids):
         given = float(ranking.scores[place])
@@ -98,6 +122,7 @@ def _explain_one(ranking: Ranking, encoder: Encoder, gallery: Gallery) -> list[E
                 {name: float(effect[place]) for name, effect in effects.items()},
                 tokens,
                 encoder.sentences([query.attributes])[0] if query.attributes else None,
+                seen[place],
             )
         )
     return explanations
@@ -116,6 +141,25 @@ def _terms(query: Query, encoder: Encoder) -> dict[str, Floats]:
         compose=query.compose,
     )
     return encode(asked, encoder)
+
+
+def _seen(query: Query, encoder: Encoder, vectors: Floats) -> list[dict[str, Seen]]:
+    """Per item, each slot of the query beside what the bundle's graph ``attributes`` says of it."""
+    asked = query.attributes or {}
+    known = recognise(encoder.bundle, encoder.session, vectors) if asked else None
+    if known is None:
+        return [{} for _ in vectors]
+    seen: list[dict[str, Seen]] = []
+    for item in known:
+        best = {slot: max(item[slot], key=item[slot].__getitem__) for slot in asked}
+        seen.append({s: Seen(v, item[s][v], best[s], item[s][best[s]]) for s, v in asked.items()})
+    return seen
+
+
+def _line(slot: str, seen: Seen) -> str:
+    if seen.matches:
+        return f"  matches {slot}={seen.asked} ({seen.probability:.0%})"
+    return f"  {slot}={seen.asked} seems {seen.likeliest} ({seen.certainty:.0%})"
 
 
 def _score(vectors: Doubles, term: Floats, best: npt.NDArray[np.intp]) -> Doubles:

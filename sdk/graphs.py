@@ -8,7 +8,7 @@ A role names the output that plays it: ``gallery`` makes the stored vectors, ``q
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -157,7 +157,15 @@ def run_roles(
     the bundle lacks, BundleFormatError when a graph gives another shape than the manifest says.
     """
     targets = {role: ".".join(bundle.role(role)) for role in roles}
-    wanted = {name for target in targets.values() for name in closure(bundle.graphs, target)}
+    values = run_outputs(bundle, session, set(targets.values()), feeds)
+    return {role: values[target] for role, target in targets.items()}
+
+
+def run_outputs(
+    bundle: Bundle, session: Session, targets: Collection[str], feeds: Mapping[str, Array]
+) -> dict[str, Array]:
+    """As ``run_roles``, for any ``<graph>.<output>`` the bundle has: target → (n, ...)."""
+    wanted = {name for target in targets for name in closure(bundle.graphs, target)}
     values: dict[str, Array] = dict(feeds)
     for name, graph in bundle.graphs.items():
         if name not in wanted:
@@ -172,7 +180,7 @@ def run_roles(
                     f"graph {name!r}: output {output!r} came as {value.shape}, not {_shape(shape)}"
                 )
             values[f"{name}.{output}"] = value
-    return {role: np.asarray(values[target]) for role, target in targets.items()}
+    return {target: np.asarray(values[target]) for target in targets}
 
 
 def _item_shape(where: str, shape: Any) -> tuple[int, ...]:

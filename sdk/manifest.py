@@ -31,6 +31,7 @@ from .errors import (
 )
 from .graphs import MASK, Graph, check_roles, closure, ordered, sources
 from .preprocess import ImageSpec, TextSpec
+from .recognition import check_graph
 
 FORMAT = 1
 NAME = "manifest.json"
@@ -220,6 +221,7 @@ def _check_files(manifest: Mapping[str, Any]) -> None:
 
 
 def _check_needs(parts: Parts) -> None:
+    check_graph(parts.graphs, parts.roles, parts.schema)
     for role, target in parts.roles.items():
         need = sources(parts.graphs, target)
         if role in ("query.text", "query.attributes", "query.composed") and parts.text is None:

@@ -5,7 +5,8 @@ One ``torch.save`` of tensors and plain data, always read with ``weights_only=Tr
     {"format": 1, "recipe": "clip", "config": {flat, plain}, "tower": TwoTower.describe(),
      "model": state dict, "image": ImageSpec, "text": TextSpec + {"tokenizer": "clip-bpe"},
      "schema": Schema or None, "provenance": {"data": …, "licence": …, "chosen": …},
-     "training": what resuming needs, or None}
+     "training": what resuming needs, or None,
+     "extras": what the recipe exports besides the towers (DualEncoder.extras), may be absent}
 
 ``load`` finds the recipe by its name and asks its ``build_for_inference(state)`` for the module, so export
 needs to know no method.
@@ -89,6 +90,7 @@ def save(
         "schema": schema,
         "provenance": {**encoder.provenance, **({} if chosen is None else {"chosen": chosen})},
         "training": training,
+        "extras": encoder.extras(),
     }
     part = Path(path).with_name(f".{Path(path).name}.{os.getpid()}.part")
     try:

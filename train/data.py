@@ -1,4 +1,4 @@
-"""Training data: (picture, caption) pairs of a Split with augmentation, and identity-balanced batches.
+"""Training data: (picture, caption) pairs of a Split with augmentation.
 
 Evaluation never comes here: it goes through sdk.preprocess, whose decoding, resizing and normalisation
 this file reuses, so that a picture without augmentation has the very pixels a search sees.
@@ -7,7 +7,7 @@ this file reuses, so that a picture without augmentation has the very pixels a s
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -17,12 +17,13 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from sdk.decode import map_images
-from sdk.errors import DatasetError, InputError
+from sdk.errors import DatasetError
 from sdk.preprocess import ImageSpec
 from train.mended import load_picture
 from train.split import Split
 
-Batch: TypeAlias = tuple[Tensor, Tensor, Tensor]
+Batch: TypeAlias = tuple[Tensor, ...]
+Indices: TypeAlias = Sequence[int] | npt.NDArray[np.int64]
 
 # IRRA's augmentation (github.com/anosorae/IRRA, datasets/build.py; flip, then pad and crop, then erase)
 FLIP = 0.5
@@ -33,11 +34,13 @@ ERASE_RATIO = (0.3, 3.3)  # height / width, drawn log-uniformly
 ERASE_TRIES = 10  # then the picture stays whole; a rectangle as high or wide as the picture is refused
 
 
-class TrainSet(Dataset[tuple[Tensor, Tensor, int]]):
-    """One item per (picture, caption) pair: pixels (3, h, w) float32, ids (t,) int64, label int.
+class TrainSet(Dataset[Batch]):
+    """One item per (picture, caption) pair: pixels (3, h, w) float32, ids (t,) int64, label () int64.
 
     tokenizer: texts → (n, t) ids, as open_clip's. `labels` (items,) int64 numbers the people from 0 in
-    order of their ids; `classes` is how many there are. erase: the chance of an erased rectangle.
+    order of their ids; `classes` is how many there are. `texts` are the different captions, `text_of`
+    (items,) says which is whose. erase: the chance of an erased rectangle. A recipe that needs more of an
+    item overrides `batch` and draws from `chance`.
 
     Pictures are decoded and resized once and kept as uint8, 3·h·w bytes each (`cache=False` decodes
     at every access instead); a bad file is an ImageError naming it, here and not in the middle of an
@@ -72,8 +75,9 @@ class TrainSet(Dataset[tuple[Tensor, Tensor, int]]):
         self._rows = np.array([row for row, _ in pairs])
         self.labels = np.array([people[samples[row].person] for row in self._rows], np.int64)
         texts: dict[str, int] = {}
-        self._text = np.array([texts.setdefault(caption, len(texts)) for _, caption in pairs])
-        self._ids = torch.from_numpy(np.ascontiguousarray(tokenizer(list(texts)), dtype=np.int64))
+        self.text_of = np.array([texts.setdefault(caption, len(texts)) for _, caption in pairs])
+        self.texts = list(texts)
+        self._ids = torch.from_numpy(np.ascontiguousarray(tokenizer(self.texts), dtype=np.int64))
         self._table = image_spec.table()
         self._mean = np.array(image_spec.mean, np.float32)
         self._pictures = self._decode_all() if cache else None
@@ -81,27 +85,34 @@ class TrainSet(Dataset[tuple[Tensor, Tensor, int]]):
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, int]:
-        pixels, ids, labels = self.batch([range(len(self))[index]])
-        return pixels[0], ids[0], int(labels[0])
+    def __getitem__(self, index: int) -> Batch:
+        return tuple(part[0] for part in self.batch([range(len(self))[index]]))
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the random numbers of the following items."""
         self._epoch.fill_(epoch)
 
-    def batch(self, indices: Sequence[int] | npt.NDArray[np.int64]) -> Batch:
+    def chance(self, index: int, purpose: int = 0) -> np.random.Generator:
+        """An item's random numbers in this epoch; each purpose has its own, those of the picture 0."""
+        key = [self.seed, int(self._epoch), int(index)]
+        return np.random.default_rng([*key, purpose] if purpose else key)
+
+    def batch(self, indices: Indices) -> Batch:
         """The items at once: pixels (b, 3, h, w), ids (b, t), labels (b,); about 0.1 ms an item at 128x64."""
         at = np.asarray(indices, np.int64)
+        return self.pixels(at), self._ids[self.text_of[at]], torch.from_numpy(self.labels[at])
+
+    def pixels(self, at: npt.NDArray[np.int64]) -> Tensor:
+        """(b,) item numbers → (b, 3, h, w), augmented and normalised."""
         height, width = self.image_spec.height, self.image_spec.width
         samples = np.zeros((len(at), 3, height, width), np.uint8)
         holes: list[tuple[int, slice, slice]] = []
-        epoch = int(self._epoch)
         for place, index in enumerate(at):
             picture = self._picture(int(self._rows[index]))
             if not self.augment:
                 samples[place] = picture
                 continue
-            rng = np.random.default_rng([self.seed, epoch, int(index)])
+            rng = self.chance(index)
             _flip_and_shift(picture, samples[place], rng)
             if rng.random() < self.erase and (hole := _hole(height, width, rng)):
                 holes.append((place, *hole))
@@ -111,7 +122,7 @@ class TrainSet(Dataset[tuple[Tensor, Tensor, int]]):
         for place, rows, columns in holes:
             # IRRA erases after normalising, with the mean triple as it stands
             pixels[place, :, rows, columns] = self._mean[:, None, None]
-        return torch.from_numpy(pixels), self._ids[self._text[at]], torch.from_numpy(self.labels[at])
+        return torch.from_numpy(pixels)
 
     def _picture(self, row: int) -> npt.NDArray[np.uint8]:
         """(3, h, w) uint8, resized."""
@@ -169,97 +180,3 @@ def _hole(height: int, width: int, rng: np.random.Generator) -> tuple[slice, sli
             y, x = int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1))
             return slice(y, y + h), slice(x, x + w)
     return None
-
-
-class IdentitySampler:
-    """Batches of `batch // instances` different people with `instances` items each, for one of `world` ranks.
-
-    labels: (items,) any integers. batch: items in the global batch; a rank gets its `batch // world` of
-    every one. An epoch shuffles each person's items, cuts them into groups (a remainder waits for another
-    epoch; someone with too few items fills one group by drawing again) and lays the groups out so that no
-    batch has a person twice, in as many full batches as that allows. What doesn't fit is dropped from those
-    with the most groups, so a person is left out only where the epoch has more people than places.
-
-    Iterating yields lists of indices, for DataLoader(batch_sampler=…); `batches` gives an epoch whole.
-    The same (seed, epoch) gives the same batches everywhere. Raises InputError for impossible sizes.
-    """
-
-    def __init__(
-        self,
-        labels: Sequence[int] | npt.NDArray[np.int64],
-        batch: int,
-        instances: int,
-        seed: int = 0,
-        rank: int = 0,
-        world: int = 1,
-    ) -> None:
-        for name, value in (("batch", batch), ("instances", instances), ("world", world)):
-            if value < 1:
-                raise InputError(f"sampler: {name}={value}; it must be at least 1")
-        if batch % instances or batch % world:
-            raise InputError(
-                f"sampler: batch={batch} must be a multiple of instances={instances} and of the "
-                f"{world} process(es) that share it"
-            )
-        if not 0 <= rank < world:
-            raise InputError(f"sampler: rank={rank}; with {world} processes it is 0 to {world - 1}")
-        self.instances, self.people = instances, batch // instances
-        self.seed, self.epoch = seed, 0
-        self._share = slice(rank * (batch // world), (rank + 1) * (batch // world))
-        order = np.argsort(labels, kind="stable")
-        cuts = np.flatnonzero(np.diff(np.asarray(labels)[order])) + 1
-        self._items = np.split(order, cuts)
-        if len(self._items) < self.people:
-            raise InputError(
-                f"sampler: a batch of {batch} with {instances} instances each needs {self.people} people; "
-                f"the data has {len(self._items)}: lower the batch or raise the instances"
-            )
-        counts = np.array([max(1, len(items) // instances) for items in self._items])
-        self._count = _most_batches(counts, self.people)
-        self._groups = np.minimum(counts, self._count)
-
-    def __len__(self) -> int:
-        """Batches in an epoch."""
-        return self._count
-
-    def __iter__(self) -> Iterator[list[int]]:
-        return (row.tolist() for row in self.batches(self.epoch))
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that iterating gives."""
-        self.epoch = epoch
-
-    def batches(self, epoch: int) -> npt.NDArray[np.int64]:
-        """(batches, batch // world) indices: this rank's share of the epoch."""
-        rng = np.random.default_rng([self.seed, epoch])
-        groups = self._groups.copy()
-        for _ in range(int(groups.sum()) - self._count * self.people):
-            most = np.flatnonzero(groups == groups.max())
-            groups[rng.choice(most)] -= 1
-        drawn = []
-        for person in rng.permutation(len(groups)):
-            if groups[person]:
-                items = rng.permutation(self._items[person])[: groups[person] * self.instances]
-                if len(items) < self.instances:
-                    items = np.concatenate([items, rng.choice(items, self.instances - len(items))])
-                drawn.append(items.reshape(-1, self.instances))
-        # Group j goes to batch j mod count: a person's groups are neighbours and at most `count`, so
-        # they land in different batches (McNaughton's wrap-around rule).
-        laid = np.concatenate(drawn).reshape(self.people, self._count, self.instances).swapaxes(0, 1)
-        laid = laid[rng.permutation(self._count)]
-        for batch in laid:
-            rng.shuffle(batch)  # so that every rank gets people of all kinds
-        mine: npt.NDArray[np.int64] = laid.reshape(self._count, -1)[:, self._share]
-        return mine
-
-
-def _most_batches(groups: npt.NDArray[np.int64], people: int) -> int:
-    """The largest b for which b batches of `people` different people exist: Σ min(groups, b) ≥ people · b."""
-    low, high = 1, int(groups.sum()) // people
-    while low < high:  # the surplus is concave in b and 0 at b = 0, so the feasible b are 1 … largest
-        middle = (low + high + 1) // 2
-        if np.minimum(groups, middle).sum() >= people * middle:
-            low = middle
-        else:
-            high = middle - 1
-    return low

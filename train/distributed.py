@@ -1,4 +1,4 @@
-"""One or many processes: the precision they work in, and features of all of them with gradients."""
+"""One or many processes: the precision they work in, and features and means of all of them with gradients."""
 
 from __future__ import annotations
 
@@ -46,3 +46,14 @@ def gather(local: Tensor) -> Tensor:
         return local
     gathered: Tensor = _Gather.apply(local)
     return gathered
+
+
+def mean(local: Tensor, count: int) -> Tensor:
+    """The mean over the terms of all processes, from this one's mean, (), over `count` terms.
+
+    With gradients as ``gather`` has them. Alone, it comes back as it is.
+    """
+    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+        return local
+    terms = gather(torch.tensor([float(count)], device=local.device))
+    return (gather(local.reshape(1) * count) / terms.sum().clamp(min=1)).sum()

@@ -70,6 +70,10 @@ class DualEncoder(nn.Module):
         """(b, t) int64 → (b, d), not normalised."""
         return self.tower.encode_text(ids)
 
+    def extras(self) -> dict[str, Any]:
+        """What a checkpoint must hold besides the towers for the recipe to build this again; plain data."""
+        return {}
+
     def export_graphs(self) -> Iterator[GraphExport]:
         """The image graph, then the text graph; each gives unit-length (n, d) features."""
         spec, outputs = self.image_spec, {"features": ("n", self.tower.dim)}

@@ -14,15 +14,27 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def infonce(image: Tensor, text: Tensor, ids: Tensor, temperature: float | Tensor) -> Tensor:
+def infonce(
+    image: Tensor,
+    text: Tensor,
+    ids: Tensor,
+    temperature: float | Tensor,
+    repeats: Literal["positives", "masked"] = "positives",
+) -> Tensor:
     """Symmetric InfoNCE in which every pair of one identity is a positive.
 
     With s_ij the cosine of image i and text j and q_ij = 1[id_i = id_j] / Σ_k 1[id_i = id_k]:
     ½ · mean_i(Σ_j q_ij · -log softmax_j(s_ij/τ)) + the same over columns. With distinct ids it is CLIP's loss
-    (arXiv 2103.00020, figure 3); its least value is the mean log of the number of positives.
+    (arXiv 2103.00020, figure 3); its least value is the mean log of the number of positives. "masked" leaves
+    the other pairs of an identity out of the sum: each item then has its own pair and the other identities.
     """
     if not len(ids):
         return _zero(image, text)
+    if repeats == "masked":
+        others = (ids[:, None] == ids[None, :]) & ~torch.eye(len(ids), dtype=torch.bool, device=ids.device)
+        alone = (_cosines(image, text) / temperature).masked_fill(others, -torch.inf)
+        own = torch.arange(len(ids), device=ids.device)
+        return (F.cross_entropy(alone, own) + F.cross_entropy(alone.T, own)) / 2
     logits, target = _cosines(image, text) / temperature, _positives(ids)
     rows = -(target * F.log_softmax(logits, dim=1)).sum(dim=1).mean()
     columns = -(target * F.log_softmax(logits.T, dim=1)).sum(dim=1).mean()
@@ -58,6 +70,16 @@ def identity(image: Tensor, text: Tensor, ids: Tensor, weight: Tensor, bias: Ten
     return F.cross_entropy(both, torch.cat([ids, ids]))
 
 
+def irr(logits: Tensor, targets: Tensor) -> Tensor:
+    """Implicit relation reasoning of IRRA (arXiv 2303.12501, eq. 2): guessing hidden words with the picture.
+
+    logits: (k, vocabulary) at k tokens, targets: (k,) int64 ids, 0 where nothing was hidden. Cross-entropy,
+    the mean over the hidden ones; 0 with a gradient when there are none.
+    """
+    total = F.cross_entropy(logits, targets, ignore_index=0, reduction="sum")
+    return total / (targets > 0).sum().clamp(min=1)
+
+
 def cmt(
     image: Tensor,
     text: Tensor,
@@ -77,15 +99,14 @@ def cmt(
     """
     if not len(ids):
         return _zero(image, text)
-    from cpp_ext.ops import (
-        batch_hard_triplet_loss,
-    )  # its kernels register with torch when first wanted
+    # here, for its kernels register with torch when first wanted
+    from cpp_ext.ops import batch_hard_triplet_loss
 
-    hinge = form == "hinge"
+    image, text = F.normalize(image, dim=1), F.normalize(text, dim=1)
+    scales = (margin, None) if form == "hinge" else (None, temperature)
     return batch_hard_triplet_loss(
-        F.normalize(text, dim=1), F.normalize(image, dim=1), ids, ids, form=form, positives=positives,
-        margin=margin if hinge else None, temperature=None if hinge else temperature,
-    )  # fmt: skip
+        text, image, ids, ids, form=form, margin=scales[0], temperature=scales[1], positives=positives
+    )
 
 
 def _cosines(image: Tensor, text: Tensor) -> Tensor:

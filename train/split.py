@@ -64,6 +64,11 @@ class Split:
     schema: Schema | None = None
     notes: tuple[str, ...] = field(default=())
 
+    @property
+    def people(self) -> int:
+        """How many different people the samples show."""
+        return len({s.person for s in self.samples})
+
     def relevant(self) -> npt.NDArray[np.bool_]:
         """(n, m): gallery item j answers query i. Ignored items are not relevant."""
         keys: dict[object, int] = {}

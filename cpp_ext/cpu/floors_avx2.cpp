@@ -65,9 +65,7 @@ std::uint64_t multiply_codes(const FloorWork &work, std::uint32_t *sink) {
     for (std::size_t step = 0; step < work.rounds * BLOCK; ++step)
 #pragma GCC unroll 12
         for (int i = 0; i < CHAINS; ++i)
-            __asm__("vpmaddubsw %3, %2, %1\n\tvpaddw %1, %0, %0"
-                    : "+x"(sums[i]), "=&x"(product)
-                    : "x"(a), "x"(b));
+            __asm__("vpmaddubsw %3, %2, %1\n\tvpaddw %1, %0, %0" : "+x"(sums[i]), "=&x"(product) : "x"(a), "x"(b));
     *sink = folded(sums);
     return static_cast<std::uint64_t>(work.rounds) * BLOCK * CHAINS * 32;
 }

@@ -66,9 +66,7 @@ std::uint64_t multiply_codes(const FloorWork &work, std::uint32_t *sink) {
     for (std::size_t step = 0; step < work.rounds * BLOCK; ++step)
 #pragma GCC unroll 16
         for (int i = 0; i < CHAINS; ++i)
-            __asm__("vpmaddubsw %3, %2, %1\n\tvpaddw %1, %0, %0"
-                    : "+v"(sums[i]), "=&v"(product)
-                    : "v"(a), "v"(b));
+            __asm__("vpmaddubsw %3, %2, %1\n\tvpaddw %1, %0, %0" : "+v"(sums[i]), "=&v"(product) : "v"(a), "v"(b));
     *sink = folded(sums);
     return static_cast<std::uint64_t>(work.rounds) * BLOCK * CHAINS * 64;
 }

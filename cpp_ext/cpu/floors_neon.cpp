@@ -64,8 +64,7 @@ std::uint64_t multiply_codes(const FloorWork &work, std::uint32_t *sink) {
     const int8x8_t a = vdup_n_s8(static_cast<signed char>(work.rounds));
     for (std::size_t step = 0; step < work.rounds * BLOCK; ++step)
 #pragma GCC unroll 16
-        for (int i = 0; i < CHAINS; ++i)
-            sums[i] = vmlal_s8(sums[i], a, vget_low_s8(vreinterpretq_s8_s16(sums[i])));
+        for (int i = 0; i < CHAINS; ++i) sums[i] = vmlal_s8(sums[i], a, vget_low_s8(vreinterpretq_s8_s16(sums[i])));
     uint32x4_t bits[CHAINS];
 #pragma GCC unroll 16
     for (int i = 0; i < CHAINS; ++i) bits[i] = vreinterpretq_u32_s16(sums[i]);

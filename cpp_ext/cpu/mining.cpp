@@ -99,8 +99,7 @@ class Miner {
                 for (std::size_t i = r.begin; i < r.end; ++i) {
                     const std::size_t begin = std::max(anchors_.same[i].begin, c.begin);
                     const std::size_t end = std::min(anchors_.same[i].end, c.end);
-                    for (std::size_t j = begin; j < end; ++j)
-                        scores[(i - r.begin) * width + j - c.begin] = NOTHING;
+                    for (std::size_t j = begin; j < end; ++j) scores[(i - r.begin) * width + j - c.begin] = NOTHING;
                 }
             choose_from(r, c, scores, rows, columns);
         };

@@ -59,8 +59,7 @@ Terms sort_terms(const ScoreGradients &own, std::size_t n, const ScoreGradients 
 // sum += the K terms, one after another: several rows are under way from memory at once.
 template <int K> void add_rows(const Term *term, const Batch &sources, std::size_t d, float *__restrict sum) {
     const float *row[K];
-    for (int k = 0; k < K; ++k)
-        row[k] = sources.data + static_cast<std::ptrdiff_t>(term[k].source) * sources.stride;
+    for (int k = 0; k < K; ++k) row[k] = sources.data + static_cast<std::ptrdiff_t>(term[k].source) * sources.stride;
     for (std::size_t e = 0; e < d; ++e) {
         float total = sum[e];
         for (int k = 0; k < K; ++k) total += term[k].weight * row[k][e];

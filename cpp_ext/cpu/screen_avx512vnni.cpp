@@ -48,8 +48,8 @@ struct Ahead {
 template <int Q, int P>
 __attribute__((noinline)) // inlined together, gcc 12 keeps their sums on the stack
 void block(const std::int8_t *const *queries, const ScreenQuery *constants, const std::uint8_t *const *panels,
-                  const PanelBounds *const *bounds, std::size_t depth, Ahead ahead, bool every, std::uint16_t *hits,
-                  float *uppers, std::size_t count) {
+           const PanelBounds *const *bounds, std::size_t depth, Ahead ahead, bool every, std::uint16_t *hits,
+           float *uppers, std::size_t count) {
     __m512i sums[Q][P];
 #pragma GCC unroll 8
     for (int i = 0; i < Q; ++i)
@@ -80,10 +80,10 @@ void block(const std::int8_t *const *queries, const ScreenQuery *constants, cons
 
 // Few queries: one panel at a time in the order it lies in memory, four sums to hide the latency.
 template <int Q>
-__attribute__((noinline))
-void stream(const std::int8_t *const *queries, const ScreenQuery *constants, const std::uint8_t *const *panels,
-            const PanelBounds *const *bounds, std::size_t count, std::size_t depth, bool every, std::uint16_t *hits,
-            float *uppers) {
+__attribute__((noinline)) void stream(const std::int8_t *const *queries, const ScreenQuery *constants,
+                                      const std::uint8_t *const *panels, const PanelBounds *const *bounds,
+                                      std::size_t count, std::size_t depth, bool every, std::uint16_t *hits,
+                                      float *uppers) {
     constexpr std::size_t AHEAD = 2048;
     for (std::size_t j = 0; j < count; ++j) {
         __m512i sums[Q][4];
@@ -98,7 +98,8 @@ void stream(const std::int8_t *const *queries, const ScreenQuery *constants, con
                 _mm_prefetch(reinterpret_cast<const char *>(at + AHEAD + 64 * s), _MM_HINT_T0);
                 const __m512i codes = _mm512_loadu_si512(at + 64 * s);
 #pragma GCC unroll 8
-                for (int i = 0; i < Q; ++i) add_products(sums[i][s], codes, four_codes(queries[i] + e + PANEL_STEP * s));
+                for (int i = 0; i < Q; ++i)
+                    add_products(sums[i][s], codes, four_codes(queries[i] + e + PANEL_STEP * s));
             }
         }
 #pragma GCC unroll 8
@@ -123,11 +124,21 @@ void columns(const std::int8_t *const *queries, const ScreenQuery *constants, st
                    uppers + i * count * PANEL_ROWS, count);
         };
         switch (size) { // nine queries are five and four
-        case 4: run(block<4, P>); break;
-        case 5: run(block<5, P>); break;
-        case 6: run(block<6, P>); break;
-        case 7: run(block<MOST < 7 ? MOST : 7, P>); break;
-        default: run(block<MOST, P>); break;
+        case 4:
+            run(block<4, P>);
+            break;
+        case 5:
+            run(block<5, P>);
+            break;
+        case 6:
+            run(block<6, P>);
+            break;
+        case 7:
+            run(block < MOST < 7 ? MOST : 7, P >);
+            break;
+        default:
+            run(block<MOST, P>);
+            break;
         }
         i += size;
     }
@@ -139,19 +150,27 @@ void screen_tile_avx512vnni(const std::int8_t *const *queries, const ScreenQuery
                             const std::uint8_t *const *panels, const PanelBounds *const *bounds, std::size_t count,
                             std::size_t depth, bool every, std::uint16_t *hits, float *uppers) {
     switch (n) {
-    case 0: return;
-    case 1: return stream<1>(queries, constants, panels, bounds, count, depth, every, hits, uppers);
-    case 2: return stream<2>(queries, constants, panels, bounds, count, depth, every, hits, uppers);
-    case 3: return stream<3>(queries, constants, panels, bounds, count, depth, every, hits, uppers);
-    case 4: return stream<4>(queries, constants, panels, bounds, count, depth, every, hits, uppers);
+    case 0:
+        return;
+    case 1:
+        return stream<1>(queries, constants, panels, bounds, count, depth, every, hits, uppers);
+    case 2:
+        return stream<2>(queries, constants, panels, bounds, count, depth, every, hits, uppers);
+    case 3:
+        return stream<3>(queries, constants, panels, bounds, count, depth, every, hits, uppers);
+    case 4:
+        return stream<4>(queries, constants, panels, bounds, count, depth, every, hits, uppers);
     }
     std::size_t j = 0;
     for (; n >= 24 && j + 4 <= count; j += 4)
-        columns<4, 6>(queries, constants, n, panels + j, bounds + j, depth, every, hits + j, uppers + j * PANEL_ROWS, count);
+        columns<4, 6>(queries, constants, n, panels + j, bounds + j, depth, every, hits + j, uppers + j * PANEL_ROWS,
+                      count);
     for (; j + 2 <= count; j += 2)
-        columns<2, 8>(queries, constants, n, panels + j, bounds + j, depth, every, hits + j, uppers + j * PANEL_ROWS, count);
+        columns<2, 8>(queries, constants, n, panels + j, bounds + j, depth, every, hits + j, uppers + j * PANEL_ROWS,
+                      count);
     for (; j < count; ++j)
-        columns<1, 8>(queries, constants, n, panels + j, bounds + j, depth, every, hits + j, uppers + j * PANEL_ROWS, count);
+        columns<1, 8>(queries, constants, n, panels + j, bounds + j, depth, every, hits + j, uppers + j * PANEL_ROWS,
+                      count);
 }
 
 } // namespace labrador

@@ -10,8 +10,8 @@ void upper_bounds(const Queries &queries, const Part &part, std::size_t d, const
     for (std::size_t e = 0; e < d; ++e) mean_norm += static_cast<double>(part.codes->mean[e]) * part.codes->mean[e];
     mean_norm = std::sqrt(mean_norm) * (1 + 1e-12);
     for (std::size_t q = 0; q < queries.n; ++q) {
-        const double offset = coded.offset(queries.data + static_cast<std::ptrdiff_t>(q) * queries.stride,
-                                           part.codes->mean);
+        const double offset =
+            coded.offset(queries.data + static_cast<std::ptrdiff_t>(q) * queries.stride, part.codes->mean);
         const double slack = coded.slack(q, mean_norm);
         const std::int8_t *codes = coded.codes(q);
         for (std::size_t item = 0; item < part.m; item += PANEL_ROWS) {

@@ -7,7 +7,8 @@ namespace labrador {
 
 void widen_half_serial(const std::uint16_t *from, std::size_t count, float *to) {
     for (std::size_t i = 0; i < count; ++i) {
-        const std::uint32_t sign = (from[i] & 0x8000u) << 16, exponent = from[i] >> 10 & 31u, fraction = from[i] & 0x3ffu;
+        const std::uint32_t sign = (from[i] & 0x8000u) << 16, exponent = from[i] >> 10 & 31u,
+                            fraction = from[i] & 0x3ffu;
         if (exponent == 0) { // zero or subnormal: the fraction counts units of 2^-24
             const float value = static_cast<float>(fraction) * 0x1p-24f;
             to[i] = sign ? -value : value;

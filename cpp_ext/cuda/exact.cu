@@ -41,19 +41,17 @@ __global__ void __launch_bounds__(THREADS, 2)
     const Best best{shared, count, threshold, ceiling, plan.slots};
     const int team = threadIdx.x / LANES, lane = threadIdx.x % LANES;
     const unsigned team_mask = half_warp();
-    float *const room = reinterpret_cast<float *>(shared + 2 * TILE * plan.slots) + team * TILE * plan.room;
     const E *const gallery = static_cast<const E *>(p.gallery.data);
-    const std::int64_t m = p.gallery.m, t = p.gallery.t, d = p.gallery.d;
+    const std::int64_t m = p.gallery.m;
+    const int t = static_cast<int>(p.gallery.t);
     const std::int64_t begin = plan.steps * slice / slices * STEP_ROWS;
     const std::int64_t last = plan.steps * (slice + 1) / slices * STEP_ROWS, end = last < m ? last : m;
 
     const float *queries[TILE];
-    std::int64_t ids[TILE];
 #pragma unroll
     for (int q = 0; q < TILE; ++q) { // past the last query, score it again and drop the result
         const std::int64_t place = tile * TILE + q;
-        ids[q] = chosen_query(chosen, place < wanted ? place : wanted - 1);
-        queries[q] = p.queries + ids[q] * p.query_stride;
+        queries[q] = p.queries + chosen_query(chosen, place < wanted ? place : wanted - 1) * p.query_stride;
     }
     const int held = static_cast<int>(wanted - tile * TILE < TILE ? wanted - tile * TILE : TILE);
     for (int i = threadIdx.x; i < 2 * TILE * plan.slots; i += THREADS) shared[i] = 0;
@@ -68,11 +66,12 @@ __global__ void __launch_bounds__(THREADS, 2)
             if (!p.mask || p.mask_stride == 0)
                 wanted_here |= !p.mask || bit(p.mask, item + r);
             else
-#pragma unroll
-                for (int q = 0; q < TILE; ++q) wanted_here |= bit(p.mask + ids[q] * p.mask_stride, item + r);
+                for (int q = 0; q < held; ++q)
+                    wanted_here |= bit(p.mask + chosen_query(chosen, tile * TILE + q) * p.mask_stride, item + r);
         }
         if (wanted_here) {
-            for (std::int64_t token = 0; token < t; token += ROWS) { // one turn where t is 1
+            float *const room = reinterpret_cast<float *>(shared + 2 * TILE * plan.slots) + team * TILE * plan.room;
+            for (int token = 0; token < t; token += ROWS) { // one turn where t is 1
                 const E *rows[ROWS];
 #pragma unroll
                 for (int r = 0; r < ROWS; ++r)
@@ -80,7 +79,7 @@ __global__ void __launch_bounds__(THREADS, 2)
                                      : gallery + item * p.gallery.item_stride +
                                            (token + r < t ? token + r : token) * p.gallery.token_stride;
                 float sums[TILE][ROWS], mine[(TILE * ROWS + LANES - 1) / LANES];
-                dots<TILE>(queries, rows, d, lane, team_mask, sums);
+                dots<TILE>(queries, rows, p.gallery.d, lane, team_mask, sums);
 #pragma unroll
                 for (int pair = 0; pair < TILE * ROWS; ++pair) // deal the pairs out to the threads
                     if (pair % LANES == lane) mine[pair / LANES] = sums[pair / ROWS][pair % ROWS];
@@ -96,7 +95,7 @@ __global__ void __launch_bounds__(THREADS, 2)
             }
             for (int q = 0; q < held && t > 1; ++q) {
                 const float score =
-                    late_score(room + q * plan.room, static_cast<int>(t), p.top_tokens, lane, team_mask);
+                    late_score(room + q * plan.room, t, p.top_tokens, lane, team_mask);
                 if (lane == 0) consider(p, best, q, chosen_query(chosen, tile * TILE + q), item, score);
             }
             __syncwarp(team_mask); // the item's dot products have been read

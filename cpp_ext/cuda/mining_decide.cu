@@ -7,6 +7,8 @@
 namespace labrador {
 namespace {
 
+constexpr unsigned NOBODY = ~0u;
+
 __device__ inline bool finite(float score) { return fabsf(score) <= FLT_MAX; }
 
 // Negatives of a row score below this.
@@ -51,7 +53,18 @@ template <class E> __global__ void __launch_bounds__(THREADS) positives(CudaMini
     if (lane == 0) space.best_positive[anchor] = best;
 }
 
-// A half-warp per row scores what was kept for it, four at a time, but for those that fell behind since.
+// Of each four threads, the candidate with the largest bound.
+__device__ inline Candidate most_hopeful(Candidate mine, unsigned team) {
+#pragma unroll
+    for (int gap = 1; gap < 4; gap *= 2) {
+        const Candidate other{__shfl_xor_sync(team, mine.row, gap), __shfl_xor_sync(team, mine.upper, gap)};
+        if (mine.row == NOBODY || (other.row != NOBODY && other.upper > mine.upper)) mine = other;
+    }
+    return mine;
+}
+
+// A half-warp per row scores what was kept for it, four at a time: first the most hopeful, and then those whose
+// bounds still reach the best score, which are few.
 template <class E> __global__ void __launch_bounds__(THREADS) rescore(CudaMining p, MiningSpace space) {
     const std::int64_t row = grid_thread() / LANES;
     const int lane = threadIdx.x % LANES, side = row >= space.first[1];
@@ -64,37 +77,57 @@ template <class E> __global__ void __launch_bounds__(THREADS) rescore(CudaMining
             space.full[space.first[side] + atomicAdd(space.full_count + side, 1u)] = static_cast<unsigned>(number);
         return;
     }
+    if (count == 0) return;
+    const Candidate *const kept = space.kept + row * MINING_KEPT;
     const E *const own[1] = {row_of<E>(side_of(p, side), number)};
     const float limit = limit_of(p, space, row);
     const unsigned stored = space.floors[row];
     float floor = stored ? key_score(static_cast<Key>(stored) << 32) : -__int_as_float(0x7f800000);
     Key best = 0;
-    for (unsigned first = 0; first < count; first += LANES) {
-        const unsigned index = first + lane;
-        const Candidate mine = index < count ? space.kept[row * MINING_KEPT + index] : Candidate{0, 0.0f};
-        bool waits = index < count;
+    const auto score = [&](const unsigned(&numbers)[ROWS]) {
+        const E *them[ROWS];
+#pragma unroll
+        for (int r = 0; r < ROWS; ++r) them[r] = row_of<E>(side_of(p, 1 - side), numbers[r]);
+        float scores[1][ROWS];
+        dots<1>(own, them, p.d, lane, team, scores);
+#pragma unroll
+        for (int r = 0; r < ROWS; ++r) {
+            if (!finite(scores[0][r]) || !(scores[0][r] < limit)) continue;
+            best = max(best, make_key(scores[0][r], numbers[r]));
+            floor = fmaxf(floor, scores[0][r]);
+        }
+    };
+
+    Candidate mine{NOBODY, 0.0f};
+    for (unsigned index = lane; index < count; index += LANES)
+        if (mine.row == NOBODY || kept[index].upper > mine.upper) mine = kept[index];
+    mine = most_hopeful(mine, team);
+    unsigned first[ROWS];
+#pragma unroll
+    for (int r = 0; r < ROWS; ++r) {
+        first[r] = __shfl_sync(team, mine.row, r * (LANES / ROWS), LANES);
+        if (first[r] == NOBODY) first[r] = first[0];
+    }
+    score(first);
+
+    for (unsigned begin = 0; begin < count; begin += LANES) {
+        bool waits = begin + lane < count;
+        mine = waits ? kept[begin + lane] : Candidate{NOBODY, 0.0f};
+#pragma unroll
+        for (int r = 0; r < ROWS; ++r) waits = waits && mine.row != first[r];
         while (true) {
             waits = waits && !(mine.upper < floor);
             unsigned waiting = __ballot_sync(team, waits) & team;
             if (!waiting) break;
-            const E *them[ROWS];
-            std::int64_t numbers[ROWS];
+            unsigned numbers[ROWS];
 #pragma unroll
             for (int r = 0; r < ROWS; ++r) { // of too few, the last again
                 const int source = __ffs(static_cast<int>(waiting)) - 1;
                 if (waiting & (waiting - 1) || r == ROWS - 1) waiting &= waiting - 1;
                 if (source % LANES == lane) waits = false;
                 numbers[r] = __shfl_sync(team, mine.row, source);
-                them[r] = row_of<E>(side_of(p, 1 - side), numbers[r]);
             }
-            float scores[1][ROWS];
-            dots<1>(own, them, p.d, lane, team, scores);
-#pragma unroll
-            for (int r = 0; r < ROWS; ++r) {
-                if (!finite(scores[0][r]) || !(scores[0][r] < limit)) continue;
-                best = max(best, make_key(scores[0][r], numbers[r]));
-                floor = fmaxf(floor, scores[0][r]);
-            }
+            score(numbers);
         }
     }
     if (lane == 0) space.best_negative[row] = best;

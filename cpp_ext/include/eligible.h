@@ -31,9 +31,7 @@ inline std::uint64_t full_word(std::size_t word, std::size_t m) {
 
 inline bool own_masks(const Part &part) { return part.mask && part.mask_stride; }
 
-inline const std::uint8_t *mask_of(const Part &part, std::size_t query) {
-    return part.mask + query * part.mask_stride;
-}
+inline const std::uint8_t *mask_of(const Part &part, std::size_t query) { return part.mask + query * part.mask_stride; }
 
 inline std::int64_t label_of(const Part &part, std::size_t item) {
     return part.labels ? part.labels[item] : part.first + static_cast<std::int64_t>(item);

@@ -24,8 +24,7 @@ struct FloorWork {
 // depends on every result goes to *sink, so that no loop can be optimised away.
 using Floor = std::uint64_t (*)(FloorLoop, const FloorWork &, std::uint32_t *sink);
 
-#define LABRADOR_DECLARE_FLOOR(level)                                                                                  \
-    std::uint64_t floor_##level(FloorLoop, const FloorWork &, std::uint32_t *)
+#define LABRADOR_DECLARE_FLOOR(level) std::uint64_t floor_##level(FloorLoop, const FloorWork &, std::uint32_t *)
 
 LABRADOR_DECLARE_FLOOR(serial);
 LABRADOR_DECLARE_FLOOR(avx2);

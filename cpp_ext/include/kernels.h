@@ -34,10 +34,10 @@ struct PanelBounds {
 
 // What the screen needs to know of a query besides its codes (codes.h says where these come from).
 struct ScreenQuery {
-    float scale;              // of its codes
-    float residual, norm;     // factors of a row's norm and of a row's residual
-    float threshold;          // a row whose upper bound is below it isn't wanted
-    std::int32_t correction;  // 128 times the sum of its codes: the stored bytes are codes + 128
+    float scale;             // of its codes
+    float residual, norm;    // factors of a row's norm and of a row's residual
+    float threshold;         // a row whose upper bound is below it isn't wanted
+    std::int32_t correction; // 128 times the sum of its codes: the stored bytes are codes + 128
 };
 
 // An upper bound on the score of each pair, from codes. queries[i]: depth signed codes; panels[j]: depth *
@@ -68,8 +68,9 @@ const Level *levels(std::size_t *count);
 #define LABRADOR_DECLARE_DOT(level)                                                                                    \
     void dot_tile_##level(const float *const *, std::size_t, const float *const *, std::size_t, std::size_t, float *)
 #define LABRADOR_DECLARE_SCREEN(level)                                                                                 \
-    void screen_tile_##level(const std::int8_t *const *, const ScreenQuery *, std::size_t, const std::uint8_t *const *, \
-                             const PanelBounds *const *, std::size_t, std::size_t, bool, std::uint16_t *, float *)
+    void screen_tile_##level(const std::int8_t *const *, const ScreenQuery *, std::size_t,                             \
+                             const std::uint8_t *const *, const PanelBounds *const *, std::size_t, std::size_t, bool,  \
+                             std::uint16_t *, float *)
 #define LABRADOR_DECLARE_WIDEN(level) void widen_half_##level(const std::uint16_t *, std::size_t, float *)
 
 LABRADOR_DECLARE_DOT(serial);

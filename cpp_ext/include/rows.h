@@ -13,16 +13,20 @@ constexpr std::size_t element_bytes(Element element) {
 }
 
 inline const void *row_at(const Part &part, std::size_t item, std::size_t token) {
-    const std::ptrdiff_t at = static_cast<std::ptrdiff_t>(item) * part.item_stride +
-                              static_cast<std::ptrdiff_t>(token) * part.token_stride;
+    const std::ptrdiff_t at =
+        static_cast<std::ptrdiff_t>(item) * part.item_stride + static_cast<std::ptrdiff_t>(token) * part.token_stride;
     return static_cast<const char *>(part.data) + at * static_cast<std::ptrdiff_t>(element_bytes(part.element));
 }
 
 // d elements to floats; every element type's values are floats too, so nothing is rounded.
 inline void widen(const void *row, Element element, std::size_t d, const Level &level, float *to) {
     switch (element) {
-    case Element::float32: std::memcpy(to, row, d * sizeof(float)); break;
-    case Element::float16: level.widen_half(static_cast<const std::uint16_t *>(row), d, to); break;
+    case Element::float32:
+        std::memcpy(to, row, d * sizeof(float));
+        break;
+    case Element::float16:
+        level.widen_half(static_cast<const std::uint16_t *>(row), d, to);
+        break;
     case Element::bfloat16:
         for (std::size_t e = 0; e < d; ++e) {
             const std::uint32_t bits = std::uint32_t(static_cast<const std::uint16_t *>(row)[e]) << 16;

@@ -3,8 +3,8 @@
 
 #include "coded_queries.h"
 #include "contest.h"
-#include "eligible.h"
-#include "late.h"
+#include "late_bounds.h"
+#include "panel_list.h"
 
 namespace labrador {
 
@@ -25,7 +25,7 @@ class ScreenedScan {
         part_ = nullptr;
         item_panels_ = gallery.t == 1 ? 1 : (gallery.t + PANEL_ROWS - 1) / PANEL_ROWS;
         every_ = gallery.top_tokens > 1;
-        token_uppers_.resize((gallery.t + LANES - 1) / LANES * LANES);
+        token_uppers_.resize(whole_lanes(gallery.t));
         token_lowers_.resize(gallery.t);
     }
 
@@ -35,19 +35,20 @@ class ScreenedScan {
     void range(std::size_t part, std::size_t begin, std::size_t end, const std::vector<std::size_t> &queries,
                std::size_t capacity, const Settle &settle) {
         enter(part, queries);
-        list_panels(begin, end, queries);
-        const std::size_t block = queries.size() > STREAMED ? std::max(BLOCK_PANELS, item_panels_)
-                                                             : std::max(4 * BLOCK_PANELS, item_panels_);
+        list_.list(*part_, begin, end, gallery_->t, coded_->depth, queries);
+        const std::size_t block =
+            queries.size() > STREAMED ? std::max(BLOCK_PANELS, item_panels_) : std::max(4 * BLOCK_PANELS, item_panels_);
         const std::size_t step = block / item_panels_ * item_panels_;
         const std::size_t tile = std::max<std::size_t>(4, std::min<std::size_t>(TILE_QUERIES, 1024 / step));
         hits_.resize(tile * step);
         uppers_.resize(tile * step * PANEL_ROWS);
-        for (std::size_t p = 0; p < panels_.size(); p += step) {
-            const std::size_t count = std::min(step, panels_.size() - p);
+        for (std::size_t p = 0; p < list_.panels.size(); p += step) {
+            const std::size_t count = std::min(step, list_.panels.size() - p);
             for (std::size_t first = 0; first < queries.size(); first += tile) {
                 const std::size_t n = std::min(tile, queries.size() - first);
-                level_->screen_tile(codes_.data() + first, constants_.data() + first, n, panels_.data() + p,
-                                    bounds_.data() + p, count, coded_->depth, every_, hits_.data(), uppers_.data());
+                level_->screen_tile(codes_.data() + first, constants_.data() + first, n, list_.panels.data() + p,
+                                    list_.bounds.data() + p, count, coded_->depth, every_, hits_.data(),
+                                    uppers_.data());
                 for (std::size_t i = 0; i < n; ++i)
                     collect(first + i, queries[first + i], i * count, p, count, capacity, settle);
             }
@@ -58,7 +59,6 @@ class ScreenedScan {
     static constexpr std::size_t BLOCK_PANELS = 4; // 32 KiB at d = 512: stays in the first-level cache for all queries
     static constexpr std::size_t STREAMED = 4;     // so few queries that a block is read once, from memory
     static constexpr std::size_t TILE_QUERIES = 48;
-    static constexpr std::size_t LANES = 8;
 
     // What depends on the part: each query's score of the mean, and its threshold.
     void enter(std::size_t part, const std::vector<std::size_t> &queries) {
@@ -93,40 +93,6 @@ class ScreenedScan {
             float_below(static_cast<double>(least_[query - first_query_].value()) - offsets_[place] - slacks_[place]);
     }
 
-    // Panels with an item that some query may see, and which of their rows those are.
-    void list_panels(std::size_t begin, std::size_t end, const std::vector<std::size_t> &queries) {
-        panels_.clear();
-        bounds_.clear();
-        eligible_.clear();
-        first_items_.clear();
-        const std::size_t depth = coded_->depth;
-        for (std::size_t word = begin / WORD; word * WORD < end; ++word) {
-            std::uint64_t bits = full_word(word, end);
-            if (own_masks(*part_)) {
-                std::uint64_t any = 0;
-                for (const std::size_t query : queries) any |= mask_word(mask_of(*part_, query), word, part_->m);
-                bits &= any;
-            } else if (part_->mask) {
-                bits &= mask_word(part_->mask, word, part_->m);
-            }
-            for (std::size_t i = 0; i < WORD && bits >> i; i += gallery_->t == 1 ? PANEL_ROWS : 1) {
-                const auto rows = static_cast<std::uint16_t>(bits >> i);
-                if (gallery_->t == 1 ? rows == 0 : (rows & 1) == 0) continue;
-                const std::size_t item = word * WORD + i;
-                for (std::size_t panel = 0; panel < item_panels_; ++panel) {
-                    const std::size_t at = gallery_->t == 1 ? item / PANEL_ROWS : item * item_panels_ + panel;
-                    panels_.push_back(part_->codes->panels + at * depth * PANEL_ROWS);
-                    bounds_.push_back(part_->codes->bounds + at);
-                    const std::size_t left = gallery_->t - panel * PANEL_ROWS;
-                    eligible_.push_back(gallery_->t == 1     ? rows
-                                        : left >= PANEL_ROWS ? std::uint16_t(0xffff)
-                                                             : static_cast<std::uint16_t>((1u << left) - 1));
-                    first_items_.push_back(item);
-                }
-            }
-        }
-    }
-
     // The hits of one query in panels [first_panel, first_panel + count), which lie at `at` of hits_.
     template <class Settle>
     void collect(std::size_t place, std::size_t query, std::size_t at, std::size_t first_panel, std::size_t count,
@@ -138,14 +104,14 @@ class ScreenedScan {
         for (std::size_t j = 0; j < count; j += item_panels_) {
             std::uint32_t any = 0;
             for (std::size_t panel = j; panel < j + item_panels_; ++panel)
-                any |= hits_[at + panel] &= eligible_[first_panel + panel];
+                any |= hits_[at + panel] &= list_.eligible[first_panel + panel];
             if (!any) continue;
             if (gallery_->t == 1) {
                 for (std::uint32_t rows = any; rows; rows &= rows - 1) {
                     const auto row = static_cast<std::size_t>(__builtin_ctz(rows));
                     const float upper = uppers_[(at + j) * PANEL_ROWS + row];
-                    add(contest, place, query, first_items_[first_panel + j] + row, upper,
-                        lower(upper, place, *bounds_[first_panel + j], row));
+                    add(contest, place, query, list_.first_items[first_panel + j] + row, upper,
+                        lower(upper, place, *list_.bounds[first_panel + j], row));
                 }
             } else {
                 add_late(contest, place, query, at, first_panel, j);
@@ -172,20 +138,21 @@ class ScreenedScan {
         std::size_t known = 0;
         for (std::size_t panel = 0; panel < item_panels_; ++panel)
             for (std::uint32_t left = token_rows(at, first_panel, j + panel); left; left &= left - 1)
-                token_uppers_[known++] = known_bound(
-                    uppers_[(at + j + panel) * PANEL_ROWS + static_cast<std::size_t>(__builtin_ctz(left))]);
-        if (every_ && cannot_reach(constants_[place].threshold)) return;
+                token_uppers_[known++] =
+                    known_bound(uppers_[(at + j + panel) * PANEL_ROWS + static_cast<std::size_t>(__builtin_ctz(left))]);
+        if (every_ && falls_short(token_uppers_, gallery_->t, gallery_->top_tokens, constants_[place].threshold))
+            return;
         known = 0;
         for (std::size_t panel = 0; panel < item_panels_; ++panel)
             for (std::uint32_t left = token_rows(at, first_panel, j + panel); left; left &= left - 1) {
                 const auto row = static_cast<std::size_t>(__builtin_ctz(left));
                 const float upper = uppers_[(at + j + panel) * PANEL_ROWS + row];
                 token_uppers_[known] = upper;
-                token_lowers_[known++] = lower(upper, place, *bounds_[first_panel + j + panel], row);
+                token_lowers_[known++] = lower(upper, place, *list_.bounds[first_panel + j + panel], row);
             }
         const float upper = late_score(token_uppers_.data(), known, gallery_->top_tokens);
         if (upper < constants_[place].threshold) return;
-        add(contest, place, query, first_items_[first_panel + j], upper,
+        add(contest, place, query, list_.first_items[first_panel + j], upper,
             late_score(token_lowers_.data(), known, gallery_->top_tokens));
     }
 
@@ -194,29 +161,7 @@ class ScreenedScan {
 
     // Which tokens of a panel the screen gave bounds of.
     std::uint32_t token_rows(std::size_t at, std::size_t first_panel, std::size_t panel) const {
-        return every_ ? eligible_[first_panel + panel] : hits_[at + panel];
-    }
-
-    // Takes the largest of an item's bounds out one by one: once the rest can't be larger than the last one
-    // taken, most items are seen to fall short after two or three. Spoils token_uppers_.
-    bool cannot_reach(float threshold) {
-        const auto top = static_cast<double>(gallery_->top_tokens);
-        std::fill(token_uppers_.begin() + static_cast<std::ptrdiff_t>(gallery_->t), token_uppers_.end(), -FLT_MAX);
-        double sum = 0;
-        for (std::size_t taken = 1; taken <= gallery_->top_tokens; ++taken) {
-            float lanes[LANES], largest = -FLT_MAX;
-            std::fill(lanes, lanes + LANES, -FLT_MAX);
-            for (std::size_t i = 0; i < token_uppers_.size(); i += LANES) // in lanes, which compilers make vectors of
-                for (std::size_t lane = 0; lane < LANES; ++lane)
-                    lanes[lane] = token_uppers_[i + lane] > lanes[lane] ? token_uppers_[i + lane] : lanes[lane];
-            for (const float lane : lanes) largest = lane > largest ? lane : largest;
-            if (!(std::fabs(largest) < FLT_MAX)) return false;
-            *std::find(token_uppers_.begin(), token_uppers_.end(), largest) = -FLT_MAX;
-            sum += largest;
-            const double most = (sum + (top - static_cast<double>(taken)) * largest) / top;
-            if (most + std::fabs(largest) * 1e-4 < threshold) return true; // more than the rounding of late_score
-        }
-        return false;
+        return every_ ? list_.eligible[first_panel + panel] : hits_[at + panel];
     }
 
     // Bounds that aren't numbers say nothing.
@@ -243,10 +188,8 @@ class ScreenedScan {
     SharedLeast *least_ = nullptr;
     std::size_t first_query_ = 0, end_query_ = 0, item_panels_ = 1, number_ = 0;
     bool every_ = false;
-    std::vector<const std::uint8_t *> panels_;
-    std::vector<const PanelBounds *> bounds_;
-    std::vector<std::uint16_t> eligible_, hits_;
-    std::vector<std::size_t> first_items_;
+    PanelList list_;
+    std::vector<std::uint16_t> hits_;
     std::vector<const std::int8_t *> codes_;
     std::vector<ScreenQuery> constants_;
     double mean_norm_ = 0;
