@@ -75,6 +75,8 @@ class Restorer(nn.Module):
     "cross" in its name, the attention and the blocks, learns 5 x as fast by train/optim.py's rule ``irra``.
     """
 
+    positions: Tensor
+
     def __init__(self, dim: int, grid: tuple[int, int], values: int, layers: int = 4) -> None:
         super().__init__()
         self.ln_in, self.linear_in = LayerNorm(dim), nn.Linear(dim, dim)
