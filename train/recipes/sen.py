@@ -21,8 +21,9 @@ SEN-XL, which is --model ViT-L-14:
 
 Not run by us: data and weights don't come with us. Their code masks words of every caption, nouns and
 adjectives most, which the paper doesn't say: --no-mask-words is the paper. Where we know to differ: weights
-stay fp32 under autocast, not fp16; batches hold nobody twice but as a pair (train/sampling.py); parts of
-speech are a word list's where NLTK or its data is missing, which log.jsonl's first line tells.
+stay fp32 under autocast, not fp16; captions are padded to the longest of the data, not to 77; batches hold
+nobody twice but as a pair (train/sampling.py); parts of speech are told by word lists where NLTK or its data
+is missing, which log.jsonl's first line says.
 
 Shrunken, on drawn people, on two CPU cores in minutes:
 
@@ -103,12 +104,14 @@ class Config(RunConfig):
 
 
 class Trainee(nn.Module):
-    """The towers, and the heads of the chosen losses."""
+    """The towers, and the heads of the chosen losses; names decide the learning rates (train/optim.py)."""
+
+    heads: Any  # a Module, of which mypy can't tell the parts
 
     def __init__(self, tower: TwoTower, classes: int, cfg: Config) -> None:
         super().__init__()
         self.tower = tower
-        self.heads: Any = nn.Module()  # the names decide the learning rates (train/optim.py)
+        self.heads: Any = nn.Module()
         if "id" in cfg.losses:
             self.heads.classifier = heads.classifier(tower.dim, classes)
         if "tir" in cfg.losses:
@@ -129,7 +132,7 @@ class Trainee(nn.Module):
         image = self.tower.encode_image(pixels).float()
         if not hasattr(self.heads, "tir"):
             return image, self.tower.encode_text(self.tower.shorten(ids)).float(), image.new_zeros(len(ids))
-        read = self.tower.text_tokens(ids)  # not shortened: the restorer attends to padding as well
+        read = self.tower.text_tokens(ids)  # not cut to this batch's: the restorer attends to padding as well
         text = read[torch.arange(len(ids), device=ids.device), ids.argmax(dim=1)].float()
         restored = self.heads.tir(self.tower.some_patches(tir.grey(pixels), kept), read, kept)
         return image, text, tir.masked_errors(restored, pixels, kept, self.tower.patch_grid)
@@ -141,10 +144,12 @@ class PrunedSet(TrainSet):
     patches: tuple[int, int]  # of a picture, and how many of them are shown
 
     def prepare(self, chance: float, mask: bool, tokenizer: Any, tagger: Tagger) -> None:
-        """The captions as they are when pruned, which each is by this chance, and the rates of masking."""
+        """Make the captions as they are when pruned, which happens by this chance, and the masking rates."""
         self.chance_of_pruning, self.pruned, self.rates = chance, self._ids, None
         if chance:
-            self.pruned = torch.as_tensor(tokenizer([prune(text, tagger) for text in self.texts])).long()
+            pruned = torch.as_tensor(tokenizer([prune(text, tagger) for text in self.texts])).long()
+            fits = pruned.argmax(dim=1) < self._ids.shape[1]  # odd characters may take more tokens alone
+            self.pruned = torch.where(fits[:, None], pruned[:, : self._ids.shape[1]], self._ids)
         if mask:
             self.rates = mask_rates(torch.cat([self._ids, self.pruned]).numpy(), tokenizer, tagger)
 
