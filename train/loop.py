@@ -35,7 +35,6 @@ from train.selection import BEST, Selection
 from train.split import Split
 
 C = TypeVar("C", bound=RunConfig)
-T = TypeVar("T", bound=TrainSet)
 
 
 class Trainee(Protocol):
@@ -61,9 +60,13 @@ def towers(recipe: str, cfg: RunConfig, split: Split) -> DualEncoder:
     return DualEncoder(tower, image_spec(tower), recipe=recipe, schema=split.schema, provenance=about)
 
 
-def pairs(cfg: RunConfig, split: Split, encoder: DualEncoder, kind: type[T] = TrainSet) -> T:  # type: ignore[assignment]
-    """Every (picture, caption) pair; kind: a TrainSet that makes more of them."""
-    return kind(split, encoder.image_spec, encoder.tokenizer, cfg.augment, cfg.seed, cfg.cache, cfg.erase)
+def pairs(cfg: RunConfig, split: Split, encoder: DualEncoder, kind: type[TrainSet] = TrainSet) -> Any:
+    """Every (picture, caption) pair, as a `kind`; ids are cut after the longest caption of all."""
+
+    def tokens(texts: list[str]) -> Tensor:
+        return encoder.tower.shorten(torch.as_tensor(encoder.tokenizer(texts)))
+
+    return kind(split, encoder.image_spec, tokens, cfg.augment, cfg.seed, cfg.cache, cfg.erase)
 
 
 def shuffled(cfg: RunConfig, items: TrainSet, rank: int, world: int) -> Sampler:

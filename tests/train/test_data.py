@@ -1,20 +1,17 @@
-"""The training set and its sampler: the same pixels as evaluation, repeatable chance, balanced batches."""
+"""The training set: the same pixels as evaluation, repeatable chance."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from sdk.errors import DatasetError, ImageError, InputError
+from sdk.errors import DatasetError, ImageError
 from sdk.preprocess import ImageSpec, preprocess_images
 from train import data
 from train.data import TrainSet
-from train.sampling import IdentitySampler
 from train.split import Sample, Split
 
 MEAN, STD = (0.48, 0.46, 0.41), (0.27, 0.26, 0.28)
@@ -192,66 +189,3 @@ def test_refuses_a_split_without_samples_or_captions(tmp_path: Path) -> None:
         TrainSet(Split("none", ()), SPEC, tokenizer)
     with pytest.raises(DatasetError, match=r"x\.jpg has no caption"):
         TrainSet(Split("mute", (Sample("x", tmp_path / "x.jpg", 1),)), SPEC, tokenizer)
-
-
-def test_every_batch_has_each_person_the_same_number_of_times() -> None:
-    labels = np.repeat(np.arange(40), 8)
-    made = IdentitySampler(labels, batch=32, instances=4, seed=3)
-    epoch = made.batches(0)
-    assert epoch.shape == (len(made), 32) == (10, 32)
-    for batch in epoch:
-        people, counts = np.unique(labels[batch], return_counts=True)
-        assert (len(people), set(counts)) == (8, {4})
-    assert sorted(epoch.ravel()) == list(range(320))  # 40 people x 2 groups fill 10 batches: nothing is lost
-    assert [batch for batch in made] == epoch.tolist()
-    assert not np.array_equal(epoch, made.batches(1))
-    made.set_epoch(1)
-    assert [batch for batch in made] == made.batches(1).tolist()
-    assert np.array_equal(IdentitySampler(labels, 32, 4, seed=3).batches(1), made.batches(1))
-
-
-@given(
-    st.lists(st.integers(1, 40), min_size=4, max_size=40),
-    st.sampled_from([(4, 1), (8, 2), (12, 4), (8, 8)]),
-    st.integers(0, 3),
-)
-def test_batches_hold_different_people_and_waste_little(sizes: list[int], shape, epoch: int) -> None:
-    batch, instances = shape
-    people = batch // instances
-    labels = np.repeat(np.arange(len(sizes)) * 5 - 3, sizes)
-    made = IdentitySampler(labels, batch, instances)
-    rows = made.batches(epoch)
-    assert rows.shape == (len(made), batch)
-    groups = labels[rows].reshape(len(made), people, instances)
-    assert (groups == groups[:, :, :1]).all()
-    assert all(len(set(row)) == people for row in groups[:, :, 0].tolist())
-    counts = [max(1, size // instances) for size in sizes]
-    # one more batch of different people is impossible
-    assert sum(min(c, len(made) + 1) for c in counts) < people * (len(made) + 1)
-    if len(sizes) <= len(made) * people:
-        assert set(labels[rows].ravel()) == set(labels)
-    for index, times in zip(*np.unique(rows, return_counts=True), strict=True):
-        assert times == 1 or sizes[(labels[index] + 3) // 5] < instances
-
-
-def test_ranks_share_every_batch() -> None:
-    labels = np.arange(300) % 30
-    whole = IdentitySampler(labels, 24, 2, seed=9).batches(4)
-    parts = [IdentitySampler(labels, 24, 2, seed=9, rank=r, world=3).batches(4) for r in range(3)]
-    assert np.array_equal(np.concatenate(parts, axis=1), whole)
-    assert all(part.shape[1] == 8 for part in parts)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        ({"batch": 10, "instances": 4}, "multiple of instances=4"),
-        ({"batch": 8, "instances": 2, "world": 3}, "3 process"),
-        ({"batch": 64, "instances": 2}, "needs 32 people; the data has 6"),
-        ({"batch": 8, "instances": 0}, "instances=0"),
-        ({"batch": 8, "instances": 2, "rank": 2, "world": 2}, "rank=2"),
-    ],
-)
-def test_the_sampler_refuses_what_it_cannot_do(arguments: dict, words: str) -> None:
-    with pytest.raises(InputError, match=words):
-        IdentitySampler(np.arange(60) % 6, **arguments)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.autograd import gradcheck
 
-from train.losses import cmt, identity, infonce, sdm
+from train.losses import cmt, identity, infonce, irr, sdm
 
 WEIGHT = torch.tensor([[1.0, 0.5, -0.5], [0.0, -1.0, 2.0]])
 BIAS = torch.tensor([0.1, -0.2])
@@ -197,3 +197,45 @@ def test_infonce_may_leave_other_pairs_of_a_person_out() -> None:
     assert infonce(image, text, ids, 0.1, "masked") < infonce(image, text, distinct, 0.1)
     alone = image[:1].requires_grad_()
     assert infonce(alone.expand(3, -1), text[:3], torch.zeros(3), 0.1, "masked").item() == 0
+
+
+def guesses(dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
+    logits = torch.randn(5, 7, generator=torch.Generator().manual_seed(3), dtype=dtype)
+    return logits, torch.tensor([4, 0, 4, 6, 1])  # one word hidden twice, one place where none is
+
+
+def test_irr_by_hand_counts_hidden_words_only() -> None:
+    logits = torch.tensor([[0.0, 2.0, 0.0], [9.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    want = -(math.log(softmax(0.0, 2.0, 0.0)[1]) + math.log(softmax(0.0, 1.0, 0.0)[2])) / 2
+    assert irr(logits, torch.tensor([1, 0, 2])).item() == pytest.approx(want, abs=1e-6)
+
+
+def test_irr_falls_with_the_right_word_and_by_its_gradient() -> None:
+    logits, targets = guesses()
+    right = logits + 3 * torch.nn.functional.one_hot(targets, 7)
+    wrong = logits + 3 * torch.nn.functional.one_hot((targets + 1) % 7, 7)
+    assert irr(right, targets) < irr(logits, targets) < irr(wrong, targets)
+    logits.requires_grad_()
+    (gradient,) = torch.autograd.grad(irr(logits, targets), logits)
+    assert irr(logits - 0.1 * gradient, targets) < irr(logits, targets)
+    assert not gradient[1].any()  # nothing hidden there
+    exact = guesses(torch.float64)[0].requires_grad_()
+    assert gradcheck(lambda x: irr(x, targets), exact)
+
+
+def test_irr_does_not_care_for_order_and_counts_a_repeated_word_twice() -> None:
+    logits, targets = guesses()
+    order = torch.tensor([3, 1, 4, 0, 2])
+    torch.testing.assert_close(irr(logits[order], targets[order]), irr(logits, targets))
+    alone = [irr(logits[i : i + 1], targets[i : i + 1]) for i in (0, 2, 3, 4)]
+    torch.testing.assert_close(irr(logits, targets), torch.stack(alone).mean())
+
+
+@pytest.mark.parametrize("places", [slice(0, 0), slice(1, 2)])
+def test_irr_without_a_hidden_word_is_a_zero_with_a_gradient(places: slice) -> None:
+    logits, targets = (part[places] for part in guesses())
+    loss = irr(logits.requires_grad_(), targets)
+    assert loss.item() == 0
+    loss.backward()
+    assert logits.grad is not None
+    assert not logits.grad.any()

@@ -1,17 +1,12 @@
 """The clip recipe: it learns, resumes bit for bit, refuses other settings, and two processes equal one."""
 
 import json
-import os
 import re
-import runpy
 import shlex
-import socket
-import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
@@ -23,9 +18,9 @@ from sdk.errors import CheckpointError, InputError
 from train import checkpoint, evaluate, runlog
 from train.recipes import clip
 from train.recipes.clip import Config
-from train.synthesis.draw import draw
 
-ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.usefixtures("two_threads")
+Steps: TypeAlias = Callable[[str | Path], list[dict[str, Any]]]
 SMALL: dict[str, Any] = {
     "model": "labrador-tiny",
     "height": 32,
@@ -39,13 +34,6 @@ SMALL: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("people") / "drawn"
-    draw(root, people=30, images_per_person=2)
-    return root
-
-
-@pytest.fixture(scope="module")
 def finished(people: Path, tmp_path_factory: pytest.TempPathFactory) -> Config:
     """A run of two epochs without a break."""
     cfg = Config("drawn", str(people), str(tmp_path_factory.mktemp("runs") / "a"), **SMALL)
@@ -53,55 +41,7 @@ def finished(people: Path, tmp_path_factory: pytest.TempPathFactory) -> Config:
     return cfg
 
 
-@pytest.fixture(autouse=True)
-def _threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(min(2, before))
-    yield
-    torch.set_num_threads(before)
-
-
-def die_after_first_save(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = checkpoint.save
-
-    def save(path: Path, *rest: Any, **more: Any) -> None:
-        real(path, *rest, **more)
-        if path.name == "ckpt.pt":
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(checkpoint, "save", save)
-
-
-def leaves(value: Any, at: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict):
-        for key in value:
-            yield from leaves(value[key], f"{at}.{key}")
-    elif isinstance(value, (list, tuple)):
-        for place, item in enumerate(value):
-            yield from leaves(item, f"{at}[{place}]")
-    else:
-        yield at, value
-
-
-def assert_same_state(one: Path, other: Path) -> None:
-    """Every tensor to the bit, every other value equal; the folder's own name is the one thing left out."""
-    a, b = (dict(leaves(checkpoint.read(path))) for path in (one, other))
-    assert a.keys() == b.keys()
-    assert any("exp_avg_sq" in name for name in a)
-    assert any("random.cpu" in name for name in a)
-    for name in a.keys() - {".config.out"}:
-        if isinstance(a[name], torch.Tensor):
-            assert torch.equal(a[name], b[name]), name
-        else:
-            assert a[name] == b[name], name
-
-
-def steps(folder: str | Path) -> list[dict[str, Any]]:
-    lines = runlog.read(Path(folder) / "log.jsonl")
-    return [{k: v for k, v in line.items() if k != "seconds"} for line in lines if line["event"] == "step"]
-
-
-def test_a_run_leaves_its_folder(finished: Config) -> None:
+def test_a_run_leaves_its_folder(finished: Config, steps: Steps) -> None:
     out = Path(finished.out)
     assert {p.name for p in out.iterdir()} == {
         "config.json", "log.jsonl", "loss.png", "ckpt.pt", "best.pt", "best_on_test.pt"
@@ -137,25 +77,13 @@ def test_its_checkpoint_opens_without_the_recipe_being_named(finished: Config) -
     "more", [{}, {"model": "labrador-tiny-conv", "losses": ("sdm", "id"), "rule": "irra"}]
 )
 def test_a_resumed_run_is_the_unbroken_one_to_the_bit(
-    more: dict[str, Any], people: Path, finished: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    more: dict[str, Any], people: Path, finished: Config, tmp_path: Path, assert_resumes: Callable[..., None]
 ) -> None:
     straight = finished
     if more:
         straight = Config("drawn", str(people), str(tmp_path / "straight"), **{**SMALL, **more})
         clip.train(straight)
-    broken = replace(straight, out=str(tmp_path / "broken"))
-    with monkeypatch.context() as patch:
-        die_after_first_save(patch)
-        with pytest.raises(KeyboardInterrupt):
-            clip.train(broken)
-    half = len(steps(broken.out))
-    assert half == len(steps(straight.out)) / 2 >= 2
-    with (tmp_path / "broken" / "log.jsonl").open("a") as log:  # it had gone on before it died
-        log.write('{"event": "step", "step": 9999, "loss": 0.0}\n{"event": "st')
-    torch.rand(5)  # the generator is wherever this process left it
-    clip.train(broken)
-    assert steps(broken.out) == steps(straight.out)
-    assert_same_state(tmp_path / "broken" / "ckpt.pt", Path(straight.out) / "ckpt.pt")
+    assert_resumes(clip.train, straight)
 
 
 def test_a_finished_run_has_nothing_to_do(finished: Config) -> None:
@@ -171,7 +99,7 @@ def test_a_run_with_other_settings_is_refused_by_name(finished: Config) -> None:
         clip.train(replace(finished, lr=2e-3, seed=1))
 
 
-def test_it_learns_the_pairs_it_sees(people: Path, tmp_path: Path) -> None:
+def test_it_learns_the_pairs_it_sees(people: Path, tmp_path: Path, steps: Steps) -> None:
     cfg = Config("drawn", str(people), str(tmp_path / "a"), **{**SMALL, "epochs": 12, "eval_every": 99})
     clip.train(replace(cfg, augment=False, save_every=99))
     losses = [line["loss"] for line in steps(cfg.out)]
@@ -197,7 +125,9 @@ def test_the_best_on_test_is_kept_beside_the_best_on_val_and_both_say_so(
     assert flattering.facts["chosen"].startswith("best on test")
 
 
-def test_the_id_classifier_trains_but_is_not_part_of_the_model(people: Path, tmp_path: Path) -> None:
+def test_the_id_classifier_trains_but_is_not_part_of_the_model(
+    people: Path, tmp_path: Path, steps: Steps
+) -> None:
     cfg = Config("drawn", str(people), str(tmp_path / "a"), **{**SMALL, "epochs": 1, "losses": ("id", "sdm")})
     clip.train(cfg)
     state = checkpoint.read(tmp_path / "a" / "ckpt.pt")
@@ -223,7 +153,6 @@ def test_the_commands_of_its_docstring_parse() -> None:
 
 
 WORKER = """
-import sys
 import torch
 from train.distributed import accelerator as start
 from train.model import TwoTower
@@ -246,39 +175,12 @@ def compute(share):
     accelerator.backward(sum(parts.values()))
     gradients = {n: p.grad for n, p in inner.named_parameters() if p.grad is not None}
     return {"parts": {n: v.detach() for n, v in parts.items()}, "gradients": gradients}
-
-if __name__ == "__main__":
-    rank = int(sys.argv[1])
-    torch.save(compute(slice(4 * rank, 4 * rank + 4)), sys.argv[2])
 """
 
 
-def test_two_processes_are_one_with_the_doubled_batch(tmp_path: Path) -> None:
-    script = tmp_path / "worker.py"
-    script.write_text(WORKER)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
-    both = [
-        subprocess.Popen(
-            [sys.executable, str(script), str(rank), str(tmp_path / f"{rank}.pt")],
-            cwd=ROOT,
-            env={**os.environ, **common, "RANK": str(rank), "LOCAL_RANK": str(rank), "PYTHONPATH": str(ROOT)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in (0, 1)
-    ]
-    alone = runpy.run_path(str(script))["compute"](slice(None))
-    errors = [process.communicate(timeout=300)[1] for process in both]
-    assert [process.returncode for process in both] == [0, 0], errors
-    for rank in (0, 1):
-        got = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
-        assert got["gradients"].keys() == alone["gradients"].keys()
-        assert "heads.classifier.weight" in got["gradients"]
-        assert "tower.clip.logit_scale" in got["gradients"]
-        for kind in ("parts", "gradients"):
-            for name, want in alone[kind].items():
-                off = (got[kind][name] - want).abs().max() / want.abs().max()
-                assert off < 1e-4, f"{kind} {name} on rank {rank}: off by {off:.1e} of its largest"
+def test_two_processes_are_one_with_the_doubled_batch(
+    assert_two_are_one: Callable[[str], dict[str, Any]],
+) -> None:
+    gradients = assert_two_are_one(WORKER)["gradients"]
+    assert "heads.classifier.weight" in gradients
+    assert "tower.clip.logit_scale" in gradients

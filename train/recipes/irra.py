@@ -16,10 +16,11 @@ Published (Rank-1/5/10, mAP, mINP on test, of the epoch that is best there: best
     CUHK-PEDES 73.38 89.93 93.71 66.13 50.24   ICFG-PEDES 63.46 80.24 85.82 38.05 7.92
     RSTPReid   60.20 81.30 88.20 47.17 25.28   Not run by us: data and weights don't come with us.
 
-Where we know to differ: the authors cast the weights to fp16, here they stay fp32 under autocast; the last
-batch of an epoch lacks up to (processes - 1) pairs. Several GPUs share --batch; the authors saw worse results
-from larger ones at this lr. Their code feeds the masked captions to sdm and id as well, by an aliasing that
-they found to help; --global-text clean is what the paper says.
+Where we know to differ: the authors cast the weights to fp16, here they stay fp32 under autocast; captions
+are padded to the longest of the data, not always to 77; the last batch lacks up to (processes - 1) pairs.
+Several GPUs share --batch; the authors saw worse results from larger ones at this lr. Their code feeds the
+masked captions to sdm and id as well, by an aliasing that they found to help; --global-text clean is what
+the paper says.
 
 Shrunken, on drawn people, on two CPU cores in minutes:
 
@@ -113,8 +114,8 @@ class Trainee(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Features of pictures and texts (b, d), and (k, vocabulary) logits at the hidden words.
 
-        masked: (b, t), not shortened, since its padding is attended to. hidden: (k,) places in it, flattened.
-        clean: what the texts' features come from, the masked ids where it isn't given.
+        masked: (b, t), of one t in the whole run, since padding is attended to. hidden: (k,) places in it,
+        flattened. clean: what the texts' features come from, the masked ids where it isn't given.
         """
         seen, read = self.tower.image_tokens(pixels), self.tower.text_tokens(masked)
         if clean is None:
