@@ -35,7 +35,8 @@ class Packed:
             each of which begins a panel, m · ceil(t / 16).
         bounds: (p, 3, 16) float32: of each row the scale of its codes, the norm of what they stand for
             and the norm of what they leave out, the norms rounded up.
-        mean: (d,) float32, what was subtracted from every row before it was coded.
+        mean: (d,) float32, what was subtracted from every row before it was rotated (include/rotation.h)
+            and coded.
 
     Raises:
         TypeError, ValueError: an array of another dtype, shape or layout.
@@ -80,8 +81,7 @@ def pack(
     Args:
         gallery: (m, d) or (m, t, d), float32, float16, bfloat16 or int8, kept as it is.
         mean: (d,) float32 to centre the rows by; any vector is right, one near their mean makes the
-            screen sharp. None takes the mean of up to 16,384 of them; zero for int8, whose values then
-            are their own codes.
+            screen sharp. None takes the mean of up to 16,384 of them.
         threads: 0 takes every processor this process may use.
         level: as for :func:`cpp_ext.topk`; the codes don't depend on it.
 
@@ -99,8 +99,7 @@ def pack(
     parts = [arguments.part_of(items)]
     if mean is None:
         centre = np.zeros(items.shape[2], np.float32)
-        if items.dtype != np.int8:
-            core.mean_of(parts, name, centre)
+        core.mean_of(parts, name, centre)
     else:
         _check("mean", mean, np.float32, (items.shape[2],))
         if not np.isfinite(mean).all():

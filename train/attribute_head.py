@@ -22,6 +22,10 @@ class AttributeHead(nn.Module):
     Inside, a slot's values stand in sorted order, as ``train.prompted.codes`` numbers them.
     """
 
+    table: Tensor
+    missing: Tensor
+    place: Tensor
+
     def __init__(self, schema: Schema, dim: int) -> None:
         super().__init__()
         at = {pair: place for place, pair in enumerate(columns(schema))}

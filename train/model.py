@@ -124,6 +124,38 @@ class TwoTower(nn.Module):
             raise _no_tokens(self.name, "image")
         return torch.cat([pooled[:, None], cells], dim=1)
 
+    @property
+    def patch_grid(self) -> tuple[int, int]:
+        """Rows and columns of the patches that ``some_patches`` may leave out.
+
+        Raises InputError for a tower that has none: convolutional ones, and ViTs that pool by attention.
+        """
+        visual = self.clip.visual
+        if not isinstance(visual, VisionTransformer) or visual.attn_pool is not None:
+            raise InputError(
+                f"model: patches can't be left out of {self.name}'s image tower, which restoring masked "
+                "pictures (tir) needs; take a plain ViT: labrador-tiny, or open_clip's ViT-S-16, ViT-M-16, "
+                "ViT-B-32, ViT-B-16, ViT-L-14, ViT-H-14, ViT-g-14 or ViT-bigG-14"
+            )
+        rows, columns = visual.grid_size
+        return rows, columns
+
+    def some_patches(self, pixels: Tensor, kept: Tensor) -> Tensor:
+        """(b, 3, h, w) and (b, k) patch numbers → (b, 1 + k, d): the class token, then those patches.
+
+        The others are dropped behind their positions and never enter the blocks (MAE, arXiv 2111.06377).
+        Patches are numbered row by row; all of them in order give ``image_tokens`` where it pools the class
+        token. Raises as ``patch_grid`` does.
+        """
+        visual, _ = self.clip.visual, self.patch_grid
+        patches = visual.conv1(pixels).flatten(2).transpose(1, 2)
+        places = visual.positional_embedding.to(patches.dtype)
+        patches = patches + places[1:]
+        patches = patches.gather(1, kept[:, :, None].expand(-1, -1, patches.shape[2]))
+        first = (visual.class_embedding.to(patches.dtype) + places[0]).expand(len(patches), 1, -1)
+        states = visual.transformer(visual.ln_pre(torch.cat([first, patches], dim=1)))
+        return _project(visual.ln_post(states), visual.proj)
+
     def text_tokens(self, ids: Tensor) -> Tensor:
         """(b, t) → (b, t, d): every token after ``ln_final`` and the projection.
 

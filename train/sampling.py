@@ -77,9 +77,7 @@ class IdentitySampler:
         self.instances, self.people = instances, batch // instances
         self.seed, self.epoch = seed, 0
         self._share = slice(rank * (batch // world), (rank + 1) * (batch // world))
-        order = np.argsort(labels, kind="stable")
-        cuts = np.flatnonzero(np.diff(np.asarray(labels)[order])) + 1
-        self._items = np.split(order, cuts)
+        self._items = _items_of(labels)
         if len(self._items) < self.people:
             raise InputError(
                 f"sampler: a batch of {batch} with {instances} instances each needs {self.people} people; "
@@ -103,25 +101,101 @@ class IdentitySampler:
     def batches(self, epoch: int) -> npt.NDArray[np.int64]:
         """(batches, batch // world) indices: this rank's share of the epoch."""
         rng = np.random.default_rng([self.seed, epoch])
-        groups = self._groups.copy()
-        for _ in range(int(groups.sum()) - self._count * self.people):
-            most = np.flatnonzero(groups == groups.max())
-            groups[rng.choice(most)] -= 1
-        drawn = []
-        for person in rng.permutation(len(groups)):
-            if groups[person]:
-                items = rng.permutation(self._items[person])[: groups[person] * self.instances]
-                if len(items) < self.instances:
-                    items = np.concatenate([items, rng.choice(items, self.instances - len(items))])
-                drawn.append(items.reshape(-1, self.instances))
-        # Group j goes to batch j mod count: a person's groups are neighbours and at most `count`, so
-        # they land in different batches (McNaughton's wrap-around rule).
-        laid = np.concatenate(drawn).reshape(self.people, self._count, self.instances).swapaxes(0, 1)
+        laid = _lay_out(self._items, self._groups, self._count, self.people, self.instances, rng)
         laid = laid[rng.permutation(self._count)]
         for batch in laid:
             rng.shuffle(batch)  # so that every rank gets people of all kinds
         mine: npt.NDArray[np.int64] = laid.reshape(self._count, -1)[:, self._share]
         return mine
+
+
+class OneOrTwoSampler:
+    """Batches in which each person has one item or two, for one of `world` ranks (SEN, arXiv 2307.09059).
+
+    labels: (items,) any integers. batch: items in the global batch, an even number; a rank gets its
+    `batch // world` of every one. In each epoch everyone draws 1 or 2 evenly; their items are shuffled and
+    cut into groups of as many (a remainder waits for another epoch, and a single item makes a pair of
+    itself). The groups fill full batches, no person in one twice, as many as they suffice for; each batch
+    of an epoch has the same number of pairs. SEN's released code draws people round by round and cuts the
+    rounds into batches wherever they end, so that a person may come back within a batch.
+
+    The same (seed, epoch) gives the same batches everywhere, and epochs differ a little in their number of
+    batches. Raises InputError for impossible sizes, or when a batch needs more people than there are.
+    """
+
+    def __init__(
+        self,
+        labels: Sequence[int] | npt.NDArray[np.int64],
+        batch: int,
+        seed: int = 0,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        check_sizes(batch, 2, rank, world)
+        self.batch, self.seed = batch, seed
+        self._share = slice(rank * (batch // world), (rank + 1) * (batch // world))
+        self._items = _items_of(labels)
+        if len(self._items) < batch:
+            raise InputError(
+                f"sampler: a batch of {batch} needs {batch} people, as one item each may be drawn; the data "
+                f"has {len(self._items)}: lower the batch"
+            )
+
+    def __len__(self) -> int:
+        """Batches in the first epoch."""
+        return len(self.batches(0))
+
+    def batches(self, epoch: int) -> npt.NDArray[np.int64]:
+        """(batches, batch // world) indices: this rank's share of the epoch."""
+        rng = np.random.default_rng([self.seed, epoch])
+        drawn = rng.integers(1, 3, len(self._items))
+        people = {n: [items for items, k in zip(self._items, drawn, strict=True) if k == n] for n in (1, 2)}
+        groups = {n: np.array([max(1, len(i) // n) for i in people[n]], np.int64) for n in (1, 2)}
+        count, pairs = _most_mixed_batches(groups[1], groups[2], self.batch)
+        parts = [
+            _lay_out(people[n], np.minimum(groups[n], count), count, places, n, rng).reshape(count, -1)
+            for n, places in ((1, self.batch - 2 * pairs), (2, pairs))
+            if places
+        ]
+        laid = rng.permuted(np.concatenate(parts, axis=1), axis=1)  # so that every rank gets both kinds
+        mine: npt.NDArray[np.int64] = laid[rng.permutation(count), self._share]
+        return mine
+
+
+def _items_of(labels: Sequence[int] | npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:
+    """The item numbers of each person, in order of the labels."""
+    order = np.argsort(labels, kind="stable")
+    cuts = np.flatnonzero(np.diff(np.asarray(labels)[order])) + 1
+    return np.split(order, cuts)
+
+
+def _lay_out(
+    items: Sequence[npt.NDArray[np.int64]],
+    groups: npt.NDArray[np.int64],
+    count: int,
+    people: int,
+    instances: int,
+    rng: np.random.Generator,
+) -> npt.NDArray[np.int64]:
+    """(count, people, instances) items: groups of one person's, in each of `count` batches `people` persons.
+
+    groups: how many each person has, `count` at most and people · count or more together; what is too much
+    is dropped from those with the most.
+    """
+    groups = groups.copy()
+    for _ in range(int(groups.sum()) - count * people):
+        most = np.flatnonzero(groups == groups.max())
+        groups[rng.choice(most)] -= 1
+    drawn = []
+    for person in rng.permutation(len(groups)):
+        if groups[person]:
+            mine = rng.permutation(items[person])[: groups[person] * instances]
+            if len(mine) < instances:
+                mine = np.concatenate([mine, rng.choice(mine, instances - len(mine))])
+            drawn.append(mine.reshape(-1, instances))
+    # Group j goes to batch j mod count: a person's groups are neighbours and at most `count`, so they land
+    # in different batches (McNaughton's wrap-around rule).
+    return np.concatenate(drawn).reshape(people, count, instances).swapaxes(0, 1)
 
 
 def _most_batches(groups: npt.NDArray[np.int64], people: int) -> int:
@@ -134,6 +208,18 @@ def _most_batches(groups: npt.NDArray[np.int64], people: int) -> int:
         else:
             high = middle - 1
     return low
+
+
+def _most_mixed_batches(
+    singles: npt.NDArray[np.int64], pairs: npt.NDArray[np.int64], batch: int
+) -> tuple[int, int]:
+    """The largest number of batches, and the pairs in each, for people with so many groups of 1 and of 2."""
+    count = _most_batches(np.concatenate([singles, pairs, pairs]), batch)  # if batches could differ in pairs
+    while True:
+        places = min(int(np.minimum(pairs, count).sum()) // count, batch // 2)
+        if np.minimum(singles, count).sum() >= count * (batch - 2 * places):
+            return count, places
+        count -= 1  # one batch always works: it has a place for each of `batch` people
 
 
 def check_sizes(batch: int, instances: int, rank: int, world: int) -> None:

@@ -1,5 +1,6 @@
 // Codes of a part's rows: 8 bits per element in panels, and how much they leave out.
 #include "coded_queries.h"
+#include "rotation.h"
 #include "rows.h"
 #include "workers.h"
 
@@ -16,51 +17,54 @@ struct Coded {
     float scale, norm, residual;
 };
 
-// One row, widened to floats, less the mean. codes: depth of them, unset past d.
-Coded code_row(const float *row, const float *mean, std::size_t d, bool unscaled, double *centred, std::int8_t *codes) {
-    double largest[LANES] = {}, total[LANES] = {};
-    for (std::size_t e = 0; e < d; ++e) centred[e] = static_cast<double>(row[e]) - mean[e];
+// Of d elements, in lanes: what `of` makes of each, added up.
+template <class Of> double sum_over(std::size_t d, const Of &of) {
+    double lanes[LANES] = {}, sum = 0;
+    const std::size_t whole = d / LANES * LANES;
+    for (std::size_t e = 0; e < whole; e += LANES)
+        for (std::size_t lane = 0; lane < LANES; ++lane) lanes[lane] += of(e + lane);
+    for (std::size_t e = whole; e < d; ++e) lanes[0] += of(e);
+    for (const double lane : lanes) sum += lane;
+    return sum;
+}
+
+float largest_of(const float *x, std::size_t d) {
+    float lanes[LANES] = {};
     const std::size_t whole = d / LANES * LANES;
     for (std::size_t e = 0; e < whole; e += LANES)
         for (std::size_t lane = 0; lane < LANES; ++lane) {
-            const double x = centred[e + lane], size = std::fabs(x);
-            largest[lane] = size > largest[lane] ? size : largest[lane];
-            total[lane] += x * x;
+            const float size = std::fabs(x[e + lane]);
+            lanes[lane] = size > lanes[lane] ? size : lanes[lane];
         }
-    for (std::size_t e = whole; e < d; ++e) {
-        largest[0] = std::max(largest[0], std::fabs(centred[e]));
-        total[0] += centred[e] * centred[e];
-    }
-    const double most = *std::max_element(largest, largest + LANES);
-    double square = 0;
-    for (const double sum : total) square += sum;
+    for (std::size_t e = whole; e < d; ++e) lanes[0] = std::max(lanes[0], std::fabs(x[e]));
+    return *std::max_element(lanes, lanes + LANES);
+}
+
+// One row, less the mean, rotated. codes: depth of them, unset past d. x: d floats of scratch.
+Coded code_row(const float *row, const float *mean, std::size_t d, float *x, std::int8_t *codes) {
+    for (std::size_t e = 0; e < d; ++e) x[e] = static_cast<float>(static_cast<double>(row[e]) - mean[e]);
+    const double square = sum_over(d, [x](std::size_t e) { return static_cast<double>(x[e]) * x[e]; });
     if (!(square < LARGEST_NORM * LARGEST_NORM)) { // NaN, infinite or huge: never screened out
         std::memset(codes, 0, d);
         return {0, 0, std::numeric_limits<float>::infinity()};
     }
-    const float scale = unscaled ? 1.0f : static_cast<float>(most / 127);
+    rotate(x, d);
+    const float scale = largest_of(x, d) / 127;
     // Adding and taking away 1.5 * 2^23 rounds to whole numbers, in vectors on every processor.
     const float inverse = scale > FLT_MIN ? 1.0f / scale : 0.0f, round = 0x1.8p23f;
     for (std::size_t e = 0; e < d; ++e) {
-        float c = static_cast<float>(centred[e]) * inverse;
+        float c = x[e] * inverse;
         c = c > 127.0f ? 127.0f : c < -127.0f ? -127.0f : c;
         codes[e] = static_cast<std::int8_t>(static_cast<std::int32_t>((c + round) - round));
     }
-    double lost[LANES] = {};
+    const double wide = scale;
+    const double missing = sum_over(d, [=](std::size_t e) {
+        const double rest = static_cast<double>(x[e]) - wide * codes[e];
+        return rest * rest;
+    });
     std::int32_t squares = 0;
-    for (std::size_t e = 0; e < whole; e += LANES)
-        for (std::size_t lane = 0; lane < LANES; ++lane) {
-            const double rest = centred[e + lane] - static_cast<double>(scale) * codes[e + lane];
-            lost[lane] += rest * rest;
-        }
-    for (std::size_t e = whole; e < d; ++e) {
-        const double rest = centred[e] - static_cast<double>(scale) * codes[e];
-        lost[0] += rest * rest;
-    }
     for (std::size_t e = 0; e < d; ++e) squares += codes[e] * codes[e];
-    double missing = 0;
-    for (const double sum : lost) missing += sum;
-    return {scale, float_above(static_cast<double>(scale) * std::sqrt(static_cast<double>(squares)) * (1 + 1e-12)),
+    return {scale, float_above(wide * std::sqrt(static_cast<double>(squares)) * (1 + 1e-12)),
             float_above(std::sqrt(missing) * (1 + 1e-12))};
 }
 
@@ -87,12 +91,11 @@ void encode(const Part &part, std::size_t t, std::size_t d, const float *mean, s
             std::uint8_t *panels, PanelBounds *bounds) {
     const std::size_t depth = code_depth(d), item_panels = (t + PANEL_ROWS - 1) / PANEL_ROWS;
     const std::size_t count = t == 1 ? (part.m + PANEL_ROWS - 1) / PANEL_ROWS : part.m * item_panels;
-    const bool unscaled = part.element == Element::int8 && std::all_of(mean, mean + d, [](float x) { return x == 0; });
     std::atomic<std::size_t> next{0};
     constexpr std::size_t SLICE = 64; // panels
     run_workers(std::min(threads, count / SLICE + 1), [&](std::size_t) {
         std::vector<float> row(d);
-        std::vector<double> centred(d);
+        std::vector<float> scratch(d);
         std::vector<std::int8_t> codes(PANEL_ROWS * depth);
         for (std::size_t first; (first = next.fetch_add(SLICE)) < count;)
             for (std::size_t panel = first; panel < std::min(count, first + SLICE); ++panel) {
@@ -103,7 +106,7 @@ void encode(const Part &part, std::size_t t, std::size_t d, const float *mean, s
                     Coded coded{0, 0, 0};
                     if (item < part.m && token < t) {
                         widen(row_at(part, item, token), part.element, d, level, row.data());
-                        coded = code_row(row.data(), mean, d, unscaled, centred.data(), codes.data() + r * depth);
+                        coded = code_row(row.data(), mean, d, scratch.data(), codes.data() + r * depth);
                     }
                     bounds[panel].scale[r] = coded.scale;
                     bounds[panel].norm[r] = coded.norm;

@@ -1,15 +1,17 @@
 // Queries as the screen reads them, and the bound that makes it safe. For baseline units only.
 //
-// A row x of a part with mean mu was coded as x - mu = s c + r, |s c| <= norm, |r| <= residual; a query is
-// q = S C + R with |R| <= lost. Then, by Cauchy-Schwarz,
+// A row x of a part with mean mu was coded, after the rotation of rotation.h, as x - mu = s c + r, |s c| <=
+// norm, |r| <= residual; a query, rotated too, is q = S C + R with |R| <= lost. Then, by Cauchy-Schwarz,
 //     |<q, x> - S s <C, c> - <q, mu>| <= lost norm + |q| residual,
 // where <C, c> is an exact integer. What the float32 score of a pair loses against <q, x> is at most
 // (d/16 + 5) 2^-24 |q| |x| (one rounding per step of a lane, four of the tree, one of the last addition),
-// and |x| <= norm + residual + |mu|. GUARD counts both that and the roundings of the screen's own float32
+// and |x| <= norm + residual + |mu|. The rotation of a row in float32 loses at most (log2(d) + 2) 2^-24 |x - mu|,
+// or 2^-130 where numbers are too small for digits. guard() counts both that and the roundings of the screen's own float32
 // arithmetic, with room to spare: it is spread over the factors of norm, residual and |mu|.
 #pragma once
 
 #include "kernels.h"
+#include "rotation.h"
 
 #include <algorithm>
 #include <cfloat>
@@ -40,6 +42,7 @@ class CodedQueries {
         first_ = codes_.data() + (64 - reinterpret_cast<std::uintptr_t>(codes_.data()) % 64) % 64;
         constants.resize(n_);
         norms_.resize(n_);
+        rotated_.resize(d_);
         for (std::size_t i = 0; i < n_; ++i)
             code(i, queries.data + static_cast<std::ptrdiff_t>(i) * queries.stride, limit);
     }
@@ -59,39 +62,42 @@ class CodedQueries {
         for (; e < d_; ++e) sum[0] += static_cast<double>(row[e]) * mean[e];
         return ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
     }
-    double slack(std::size_t query, double mean_norm) const { return guard(d_) * norms_[query] * mean_norm + 0x1p-120; }
+    double slack(std::size_t query, double mean_norm) const { return (guard(d_) * mean_norm + 0x1p-128) * norms_[query] + 0x1p-120; }
 
     std::vector<ScreenQuery> constants; // all but the thresholds
     std::size_t depth = 0;
 
   private:
-    void code(std::size_t i, const float *row, int limit) {
+    void code(std::size_t i, const float *given, int limit) {
+        double *const row = rotated_.data();
+        for (std::size_t e = 0; e < d_; ++e) row[e] = given[e];
+        rotate(row, d_);
         const std::size_t whole = d_ / LANES * LANES;
-        float largest[LANES] = {};
+        double largest[LANES] = {};
         for (std::size_t e = 0; e < whole; e += LANES)
             for (std::size_t lane = 0; lane < LANES; ++lane) {
-                const float size = std::fabs(row[e + lane]);
+                const double size = std::fabs(row[e + lane]);
                 largest[lane] = size > largest[lane] ? size : largest[lane];
             }
         for (std::size_t e = whole; e < d_; ++e) largest[0] = std::max(largest[0], std::fabs(row[e]));
         const auto most = static_cast<float>(limit);
-        const float scale = *std::max_element(largest, largest + LANES) / most;
+        const auto scale = static_cast<float>(*std::max_element(largest, largest + LANES) / limit);
         const float inverse = scale > FLT_MIN ? 1 / scale : 0; // any codes are right, these are near
         std::int8_t *const codes = first_ + i * stride_;
         double lost[LANES] = {}, norm[LANES] = {};
         std::int32_t sum[LANES] = {};
         const auto one = [&](std::size_t e, std::size_t lane) {
             constexpr float round = 0x1.8p23f; // adding and taking it away rounds to whole numbers
-            float c = row[e] * inverse;
+            float c = static_cast<float>(row[e]) * inverse;
             c = c > most ? most : c;
             c = c < -most ? -most : c;
             c = (c + round) - round;
             const auto code = static_cast<std::int32_t>(c);
             codes[e] = static_cast<std::int8_t>(code);
             sum[lane] += code;
-            const double x = row[e], rest = x - static_cast<double>(scale) * static_cast<double>(c);
+            const double rest = row[e] - static_cast<double>(scale) * static_cast<double>(c);
             lost[lane] += rest * rest;
-            norm[lane] += x * x;
+            norm[lane] += row[e] * row[e];
         };
         for (std::size_t e = 0; e < whole; e += LANES)
             for (std::size_t lane = 0; lane < LANES; ++lane) one(e + lane, lane);
@@ -113,7 +119,7 @@ class CodedQueries {
     std::size_t n_ = 0, d_ = 0, stride_ = 0;
     std::vector<std::int8_t> codes_;
     std::int8_t *first_ = nullptr;
-    std::vector<double> norms_;
+    std::vector<double> norms_, rotated_;
 };
 
 } // namespace labrador

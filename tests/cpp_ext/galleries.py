@@ -55,3 +55,33 @@ def queries(kind: str, n: int, gallery: np.ndarray, random: np.random.Generator)
     found[sound] = some[sound]
     found[-1] = 0
     return np.ascontiguousarray(found)
+
+
+def rotated(x: np.ndarray) -> np.ndarray:
+    """(m, d) float64 as include/rotation.h turns it: signs, then Hadamard blocks of powers of two."""
+    found = np.array(x, np.float64)
+    d = found.shape[1]
+    found *= signs(d)
+    begin = 0
+    while begin < d:
+        size = 1 << ((d - begin).bit_length() - 1)
+        found[:, begin : begin + size] @= hadamard(size)
+        begin += size
+    return found
+
+
+def turned_back(x: np.ndarray) -> np.ndarray:
+    """The inverse: Hadamard blocks are their own, and so are signs."""
+    found = rotated(x * signs(x.shape[1]))
+    return found * signs(x.shape[1])
+
+
+def signs(d: int) -> np.ndarray:
+    return 1 - 2.0 * ((np.arange(d, dtype=np.uint64) * 2654435761) % 2**32 >> 31)
+
+
+def hadamard(size: int) -> np.ndarray:
+    found = np.ones((1, 1))
+    while len(found) < size:
+        found = np.block([[found, found], [found, -found]])
+    return found / np.sqrt(size)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from galleries import KINDS, queries, rows
+from galleries import KINDS, queries, rotated, rows, turned_back
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -150,18 +150,29 @@ def test_codes_stand_for_the_rows_within_their_stated_residual(random):
     assert (codes[:, 45:] == 0).all()
     assert (codes[333:] == 0).all()
     assert (np.linalg.norm(coded, axis=1) <= norm[:, 0]).all()
-    left = np.linalg.norm(centred - coded[:333], axis=1)
-    assert (left <= residual[:333, 0]).all()
+    length = np.linalg.norm(centred, axis=1)
+    left = np.linalg.norm(rotated(centred) - coded[:333], axis=1)
+    assert (
+        left <= residual[:333, 0] + 2.0**-21 * length
+    ).all()  # what float32 loses on the way, the screen counts
     sound = np.isfinite(residual[:333, 0])  # the few longest rows are never screened out
     assert sound.mean() > 0.9
-    assert (residual[:333, 0] <= left * (1 + 1e-5) + 1e-30)[sound].all()
+    assert (residual[:333, 0] <= left * (1 + 1e-5) + 2.0**-21 * length)[sound].all()
 
 
-def test_int8_values_are_their_own_codes(random):
-    gallery = random.integers(-127, 128, (50, 30)).astype(np.int8)
-    packed = cpp_ext.pack(gallery)
-    assert (packed.bounds[:, 0].ravel()[:50] == 1).all()
-    assert (packed.bounds[:, 2] < 1e-30).all()
+def test_a_rotation_keeps_lengths_and_can_be_undone(random):
+    x = rows("unit", 5, 77, random)
+    np.testing.assert_allclose(np.linalg.norm(rotated(x), axis=1), 1, rtol=1e-6)
+    np.testing.assert_allclose(turned_back(rotated(x)), x, atol=1e-6)
+
+
+def test_one_large_element_leaves_the_codes_of_the_others_as_fine(random):
+    plain, spiked = rows("unit", 400, 512, random), rows("unit", 400, 512, random)
+    spiked[:, 7] += random.standard_normal(400).astype(np.float32)
+    lost = [
+        cpp_ext.pack(x).bounds[:, 2].mean() / cpp_ext.pack(x).bounds[:, 1].mean() for x in (plain, spiked)
+    ]
+    assert lost[1] < 1.5 * lost[0]
 
 
 def test_bytes_per_row_are_what_the_docstring_says(random):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 
 import numpy as np
-from galleries import KINDS, queries, rows
+from galleries import KINDS, queries, rotated, rows, turned_back
 
 import cpp_ext
 from cpp_ext._levels import core
@@ -40,10 +40,11 @@ def left_out(packed, items):
     """What the codes of some rows leave out: as queries the worst there are, for they reach the bound."""
     codes = packed.panels.astype(np.float64).transpose(0, 2, 1, 3).reshape(len(packed.panels) * 16, -1) - 128
     d = packed.vectors.shape[1]
-    coded = packed.bounds[:, 0].reshape(-1, 1) * codes[:, :d] + packed.mean
+    coded = (packed.bounds[:, 0].reshape(-1, 1) * codes[:, :d])[items]
     with np.errstate(over="ignore", invalid="ignore"):
-        rest = (packed.vectors[items] - coded[items]).astype(np.float32)
-        return np.where(np.isfinite(rest), rest, np.float32(0))
+        rest = turned_back(rotated(packed.vectors[items] - packed.mean.astype(np.float64)) - coded)
+        rest = rest.astype(np.float32)
+    return np.where(np.isfinite(rest), rest, np.float32(0))
 
 
 def main() -> int:

@@ -109,8 +109,7 @@ def assert_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[
             die_after_first_save(patch)
             with pytest.raises(KeyboardInterrupt):
                 train(broken)
-        half = len(read_steps(broken.out))
-        assert half == len(read_steps(straight.out)) / 2 >= 2
+        assert 2 <= len(read_steps(broken.out)) < len(read_steps(straight.out))
         with (tmp_path / "broken" / "log.jsonl").open("a") as log:  # it had gone on before it died
             log.write('{"event": "step", "step": 9999, "loss": 0.0}\n{"event": "st')
         torch.rand(5)  # the generator is wherever this process left it

@@ -71,7 +71,7 @@ def clip_statistics() -> tuple[Any, Any]:
 
 def test_the_file_is_plain_data_and_keeps_config_and_training(saved: Path) -> None:
     state = torch.load(saved, weights_only=True)
-    assert tuple(state) == checkpoint.FIELDS
+    assert tuple(state) == (*checkpoint.FIELDS, "extras")
     assert state["config"] == CONFIG
     assert state["text"]["tokenizer"] == "clip-bpe"
     assert state["tower"] == {"name": "labrador-tiny", "image_size": [32, 16], "quick_gelu": False}

@@ -102,7 +102,8 @@ class Trainee(nn.Module):
     def __init__(self, encoder: DualEncoder, classes: int, cfg: Config) -> None:
         super().__init__()
         self.tower: TwoTower = encoder.tower
-        self.heads, dim = nn.Module(), encoder.tower.dim
+        self.heads: Any = nn.Module()
+        dim = encoder.tower.dim
         if "id" in cfg.losses:
             self.heads.classifier = heads.classifier(dim, classes)
         if "map" in cfg.losses:
@@ -125,8 +126,8 @@ class Trainee(nn.Module):
         """Features of pictures and sentences (b, d), and what map guesses.
 
         ids: (b, t). hidden: the same sentences with slots hidden, of one t in the whole run, since padding
-        is attended to. places: (k,) the masked tokens in it, flattened. The guesses are (k, vocabulary) logits, or
-        (b, s, w) ones of every slot, from the hidden sentence with the picture and from the picture's vector.
+        is attended to. places: (k,) the masked tokens in it, flattened. The guesses are (k, vocabulary) logits,
+        or (b, s, w) ones of every slot, from the hidden sentence with the picture and from its vector alone.
         """
         if not hasattr(self.heads, "map"):
             image, text = self.tower(pixels, hidden if self.reuse else ids)
