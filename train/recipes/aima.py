@@ -126,8 +126,9 @@ class Trainee(nn.Module):
         """Features of pictures and sentences (b, d), and what map guesses.
 
         ids: (b, t). hidden: the same sentences with slots hidden, of one t in the whole run, since padding
-        is attended to. places: (k,) the masked tokens in it, flattened. The guesses are (k, vocabulary) logits,
-        or (b, s, w) ones of every slot, from the hidden sentence with the picture and from its vector alone.
+        is attended to. places: (k,) the masked tokens in it, flattened. The guesses are (k, vocabulary)
+        logits, or (b, s, w) ones of every slot, from the hidden sentence with the picture and from the
+        picture's own vector.
         """
         if not hasattr(self.heads, "map"):
             image, text = self.tower(pixels, hidden if self.reuse else ids)
