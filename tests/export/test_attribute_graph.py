@@ -65,12 +65,12 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def made(people: Path, model_name: str, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    """module and bundle of a class head trained for thirty steps, until it knows its pictures."""
+    """module and bundle of a class head trained for sixty steps, until it knows its pictures."""
     out = tmp_path_factory.mktemp("aima")
     cfg = aima.Config(
-        "drawn", str(people), str(out), model=model_name, pretrained=None, height=64, width=32, epochs=30,
+        "drawn", str(people), str(out), model=model_name, pretrained=None, height=64, width=32, epochs=60,
         batch=16, lr=1e-2, temperature=0.3, eps=1e-8, rule="plain", schedule="step", warmup=1, clip_norm=1,
-        erase=0, augment=False, cache=True, workers=0, judge=(), save_every=30, losses=("infonce", "map"),
+        erase=0, augment=False, cache=True, workers=0, judge=(), save_every=60, losses=("infonce", "map"),
         head="class",
     )  # fmt: skip
     aima.train(cfg)
