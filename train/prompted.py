@@ -6,7 +6,7 @@ Which slots are hidden is drawn per item and epoch, like a picture's augmentatio
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Literal, TypeAlias
 
@@ -36,6 +36,7 @@ class PromptSet(TrainSet):
     chance of a slot to be hidden, at least one is. hide: "mask" puts MASK in place of each token of the
     slot's phrase; "leave out" makes the sentence without the slot, which tells nothing of its value, not
     even whether it is spoken. Only a slot that is spoken can be masked; any that is given can be left out.
+    Sentences left out keep the context's length, the others are cut by `shorten` after the longest of all.
     split: each sample with attributes, as by_category checks; what its ``person`` numbers are the labels.
 
     tokenizer: open_clip's CLIP BPE. Raises InputError for an impossible chance, and what ``prompt`` and
@@ -55,6 +56,7 @@ class PromptSet(TrainSet):
         hidden: float = 0.3,
         hide: Hide = "mask",
         in_part: bool = False,
+        shorten: Callable[[Tensor], Tensor] = torch.as_tensor,
     ) -> None:
         if not 0 < hidden <= 1:
             raise InputError(f"hidden: got {hidden}; the chance of a slot to be hidden is above 0, at most 1")
@@ -74,7 +76,11 @@ class PromptSet(TrainSet):
             replace(sample, captions=tuple(self._prompts[number].text for number in few))
             for sample, few in zip(split.samples, sets, strict=True)
         )
-        super().__init__(replace(split, samples=samples), image_spec, tokenizer, augment, seed, cache, erase)
+
+        def tokens(texts: list[str]) -> Tensor:
+            return shorten(torch.as_tensor(tokenizer(texts)))
+
+        super().__init__(replace(split, samples=samples), image_spec, tokens, augment, seed, cache, erase)
 
     def batch(self, indices: Indices) -> Batch:
         """The items at once: pixels (b, 3, h, w), ids (b, t), labels (b,), and of the prompts

@@ -43,6 +43,8 @@ def test_two_steps_lower_the_loss(variant: str, people: Path, tmp_path: Path) ->
     split = datasets.load("drawn", people, "train")
     encoder, trainee = aima.build(cfg, split)
     batch = aima.items(cfg, split, encoder).batch(range(12))
+    assert batch[1].shape[1] < 77  # cut after the longest sentence
+    assert batch[5].shape[1] == (77 if cfg.head == "class" else batch[1].shape[1])
     groups = optim.param_groups(trainee.named_parameters(), cfg.lr, cfg.weight_decay, cfg.rule)
     optimizer = optim.build_optimizer(groups, cfg.rule, cfg.eps)
     totals = []

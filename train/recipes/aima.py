@@ -125,9 +125,10 @@ class Trainee(nn.Module):
     ) -> tuple[Tensor, Tensor, list[Tensor]]:
         """Features of pictures and sentences (b, d), and what map guesses.
 
-        ids: (b, t). hidden: the same sentences with slots hidden, not shortened, since padding is attended
-        to. places: (k,) the masked tokens in it, flattened. The guesses are (k, vocabulary) logits, or
-        (b, s, w) ones of every slot, from the hidden sentence with the picture and from the picture's vector.
+        ids: (b, t). hidden: the same sentences with slots hidden, of one t in the whole run, since padding
+        is attended to. places: (k,) the masked tokens in it, flattened. The guesses are (k, vocabulary)
+        logits, or (b, s, w) ones of every slot, from the hidden sentence with the picture and from the
+        picture's own vector.
         """
         if not hasattr(self.heads, "map"):
             image, text = self.tower(pixels, hidden if self.reuse else ids)
@@ -164,6 +165,7 @@ def items(cfg: Config, split: Split, encoder: DualEncoder) -> PromptSet:
     return PromptSet(
         made, encoder.image_spec, encoder.tokenizer, cfg.augment, cfg.seed, cfg.cache, cfg.erase,
         hidden=cfg.hidden, hide="mask" if cfg.head == "vocabulary" else "leave out", in_part=cfg.in_part,
+        shorten=encoder.tower.shorten,
     )  # fmt: skip
 
 
