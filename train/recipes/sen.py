@@ -13,7 +13,7 @@ On real data, with the defaults, those of the authors' code (one GPU; they publi
     python -m train.recipes.sen --data rstpreid --root RSTPReid --out runs/sen-rstp
 
 Published (Rank-1/5/10, mAP, mINP on test, of the epoch that is best there: best_on_test.pt), of this and of
-SEN-XL, which is --model ViT-L-14:
+SEN-XL, which is --model ViT-L-14 (--height 378 --width 126 here, where only whole patches are taken):
 
     CUHK-PEDES 75.00 89.98 94.09 67.23 51.45   XL 76.64 91.33 94.66 69.19 53.88
     ICFG-PEDES 64.56 80.49 85.88 40.80  9.51   XL 66.76 81.57 86.55 44.28 12.26
