@@ -9,6 +9,7 @@ are one with the doubled batch.
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
@@ -32,7 +33,7 @@ from train.model import TwoTower
 from train.runlog import RunLog
 from train.sampling import Sampler, ShuffleSampler
 from train.selection import BEST, Selection
-from train.split import Split
+from train.split import Split, of_people
 
 C = TypeVar("C", bound=RunConfig)
 
@@ -49,6 +50,12 @@ class Trainee(Protocol):
 
     @property
     def temperature(self) -> Tensor: ...
+
+
+def load(cfg: RunConfig, part: str, task: str | None) -> Split:
+    """A part of the run's data, with as many people as it wants."""
+    split = datasets.load(cfg.data, cfg.root, part, task)
+    return split if cfg.people is None else of_people(split, cfg.people)
 
 
 def towers(recipe: str, cfg: RunConfig, split: Split) -> DualEncoder:
@@ -127,9 +134,9 @@ def run(
     keep_freed_memory()
     accelerator = start(cfg.precision)
     main, device = accelerator.is_main_process, accelerator.device
-    split = datasets.load(cfg.data, cfg.root, "train")
+    split = load(cfg, "train", task)
     known = [part for part in cfg.judge if part in datasets.parts(cfg.data)]
-    judged = {part: datasets.load(cfg.data, cfg.root, part, task) for part in known}
+    judged = {part: load(cfg, part, task) for part in known}
     encoder, inner = build(cfg, split)
     data = items(cfg, split, encoder)
     order = sampler(cfg, data, accelerator.process_index, accelerator.num_processes)
@@ -202,9 +209,24 @@ def take_step(
     return values | {"norm": float(norm)}
 
 
-def command(config: type[C], train: Callable[[C], Any], description: str | None) -> None:
-    """A recipe's command line: ``--name value`` for every field; our errors end it with their one line."""
+def command(
+    config: type[C],
+    train: Callable[[C], Any],
+    description: str | None,
+    small: Mapping[str, Any] | None = None,
+) -> None:
+    """A recipe's command line: ``--name value`` for every field; our errors end it with their one line.
+
+    small: the defaults when the word ``small`` comes first; None: the recipe has one set of them.
+    """
+    args = sys.argv[1:]
+    if small is not None and args[:1] == ["small"]:
+        args = args[1:]
+        required = {name: tyro.MISSING for name in ("data", "root", "out")}
+        default = config(**required, **small)
+    else:
+        default = tyro.MISSING
     try:
-        train(tyro.cli(config, description=description))
+        train(tyro.cli(config, args=args, default=default, description=description))
     except LabradorError as error:
         raise SystemExit(f"error: {error}") from None
