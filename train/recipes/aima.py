@@ -35,9 +35,8 @@ import torch
 from torch import Tensor, nn
 
 from sdk.errors import InputError
-from train import checkpoint, heads, loop, losses, optim
+from train import checkpoint, config, heads, loop, losses
 from train.attribute_head import AttributeEncoder, AttributeHead, guessing, restore_head
-from train import config
 from train.config import PublishedConfig
 from train.crossmodal import CrossModalEncoder, VocabularyHead, check_tokens
 from train.data import Batch

@@ -39,8 +39,7 @@ import torch
 from torch import Tensor, nn
 
 from sdk.errors import InputError
-from train import checkpoint, heads, loop, losses, optim
-from train import config
+from train import checkpoint, config, heads, loop, losses
 from train.config import PublishedConfig
 from train.crossmodal import CrossModalEncoder, VocabularyHead, check_tokens
 from train.data import Batch, Indices, TrainSet

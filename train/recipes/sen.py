@@ -44,8 +44,7 @@ import torch
 from torch import Tensor, nn
 
 from sdk.errors import InputError
-from train import checkpoint, heads, loop, losses, optim, tir
-from train import config
+from train import checkpoint, config, heads, loop, losses, tir
 from train.config import PublishedConfig
 from train.crossmodal import check_tokens
 from train.data import Batch, Indices, TrainSet
