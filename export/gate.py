@@ -23,6 +23,8 @@ MIN_COSINE = 0.99999
 BATCH_ABS = 1e-5  # one input's features in batches of different sizes: what the encoder promises
 NORM_ABS = 1e-5  # of |features| - 1; fp32 square root and division leave some 1e-7
 DUPLICATE_ABS = 1e-6  # rows of one input within one batch; usually 0, but an engine may tile a last row
+LOG_ABS = 1e-3  # of logarithms of probabilities, the logits' own differences: fp32 sums of ± 50 leave 1e-4
+LEAST = 1e-30  # probabilities below count as this one; fp32's smallest is some 1e-38
 TOP = 10
 POINTS = 0.1  # of Rank-1 and mAP, in percent
 
@@ -123,6 +125,18 @@ def independence(name: str, engine: Mapping[int, Array]) -> list[Check]:
         _most(f"{name}: one input in batches of different sizes", between, BATCH_ABS),
         _most(f"{name}: one input twice in a batch", within, DUPLICATE_ABS),
     ]
+
+
+def logarithms(name: str, torch: Mapping[int, Array], engine: Mapping[int, Array]) -> Check:
+    """Probabilities of the same inputs, ``{b: (b, v)}`` of each side, as their logarithms.
+
+    A difference in a value that is hardly ever likely is below MAX_ABS wherever one looks; here it counts
+    as much as in any other.
+    """
+    with np.errstate(invalid="ignore"):  # NaN stays NaN, and fails
+        left, right = ({b: np.log(np.maximum(p, LEAST)) for b, p in side.items()} for side in (torch, engine))
+    difference = {b: _difference(left[b], right[b]) for b in torch}
+    return _most(f"{name}: largest difference of logarithms", difference, LOG_ABS)
 
 
 def same(name: str, left: Array, right: Array, what: str) -> Check:

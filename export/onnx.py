@@ -29,6 +29,7 @@ from sdk.bundle import Bundle, check_replaceable, make_golden, write_bundle
 from sdk.errors import ExportError, InputError
 from sdk.graphs import IDS, MASK
 from sdk.preprocess import TextPreprocess
+from sdk.recognition import GRAPH, TARGET
 
 from .command import load_split, run, sha256
 from .convert import SINGLE_FILE, run_torch, write_graph
@@ -116,7 +117,10 @@ def _write_parts(
             path = write_tokenizer(module.tokenizer, module.text_spec, files / TOKENIZER)
         text = TextPreprocess(module.text_spec, path)
     roles = roles_of(module)
-    golden = make_golden(spec, text, lambda role, feeds: run_torch(graphs, feeds)[roles[role]], list(roles))
+    names = [*roles, *(TARGET for graph in graphs if graph.name == GRAPH)]
+    golden = make_golden(
+        spec, text, lambda name, feeds: run_torch(graphs, feeds)[roles.get(name, name)], names
+    )
     about = {
         "data": "unknown",
         "licence": "unknown",

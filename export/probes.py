@@ -118,6 +118,15 @@ def _spread(size: int, count: int) -> list[int]:
     return [i * size // min(count, size) for i in range(min(count, size))]
 
 
+def rows_of(batches: Sequence[int]) -> dict[int, list[int]]:
+    """Which items a batch of each size holds: item 0, further ones that no other batch has, item 0 again."""
+    found, middle = {}, 1
+    for b in batches:
+        found[b] = [0, *range(middle, middle + b - 2), 0][-b:]
+        middle += max(b - 2, 0)
+    return found
+
+
 def pictures(count: int, seed: int = 0) -> list[npt.NDArray[np.uint8]]:
     """`count` pictures (h, w, 3) uint8, each of another, mostly odd, size of 33 to 320 pixels a side."""
     return [_picture(np.random.default_rng([seed, i])) for i in range(count)]

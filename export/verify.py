@@ -26,13 +26,15 @@ from sdk.errors import LabradorError
 from sdk.gallery import open_gallery
 from sdk.graphs import IDS, MASK, PIXELS, run_outputs, sources
 from sdk.preprocess import TextPreprocess, preprocess_images
+from sdk.recognition import GRAPH, TARGET
 from sdk.runtime import open_session
 from sdk.types import Session, Space
 
 from .command import load_split, run, sha256
 from .convert import Array, run_torch, structure
 from .gate import MAX_ABS, TOP, Check, Report, independence, parity, points, ranking, same, score_matrix
-from .probes import AWKWARD, Probe, from_split, synthetic
+from .probes import AWKWARD, Probe, from_split, rows_of, synthetic
+from .recognition import recognition
 from .tokenizer import reference_ids
 
 if TYPE_CHECKING:
@@ -58,6 +60,7 @@ def verify(bundle: Bundle, module: DualEncoder, split: Split | None = None, imag
             "preprocessing": gate.preprocessing,
             "golden samples": gate.golden,
             "features": gate.features,
+            "recognition": gate.recognition,
             "search": gate.search,
         }
         checks: list[Check] = []
@@ -138,13 +141,10 @@ class _Gate:
             yield Check(check.name, check.ok, float(check.value), f"≤ {check.limit:g}")
 
     def features(self) -> Iterator[Check]:
-        """Rows of one batch: item 0, further items, item 0 again."""
+        """Every output that anyone asks for, of pictures and texts, by batches of several sizes."""
         expected: dict[int, Mapping[str, Array]] = {}
         found: dict[int, Mapping[str, Array]] = {}
-        middle = 1
-        for b in self.batches:
-            rows = [0, *range(middle, middle + b - 2), 0][-b:]
-            middle += max(b - 2, 0)
+        for b, rows in rows_of(self.batches).items():
             expected[b] = run_torch(self.graphs, self._torch_feeds(rows))
             found[b] = {}
             feeds = self._engine_feeds(rows)
@@ -157,6 +157,13 @@ class _Gate:
             unit = target in self.roles.values()
             yield from parity(target, {b: expected[b][target] for b in self.batches}, engine, unit)
             yield from independence(target, engine)
+
+    def recognition(self) -> Iterator[Check]:
+        """What the graph ``attributes``, if there is one, says of vectors."""
+        for graph in self.graphs:
+            if graph.name == GRAPH and GRAPH in self.bundle.graphs:
+                vectors = self._in_torch("gallery", self.probe.images, self._pixels)
+                yield from recognition(graph, self.bundle, self.session, vectors, self.batches)
 
     def search(self) -> Iterator[Check]:
         """The finished system, encoder and gallery, against torch's scores."""
@@ -208,10 +215,13 @@ class _Gate:
             yield points(name, left.means()[key], right.means()[key], len(left))
 
     def _targets(self) -> list[str]:
-        """What anyone may ask of the graphs: each output that plays a role or that no graph reads, once."""
+        """Each output that plays a role or that no graph reads, once; not that of the graph ``attributes``,
+        which reads vectors (``recognition``), nor what the bundle lacks (``structure`` says so)."""
         every = [f"{graph.name}.{output}" for graph in self.graphs for output in graph.outputs]
         read = {source for graph in self.graphs for source in graph.inputs.values()}
-        return list(dict.fromkeys([*self.roles.values(), *(t for t in every if t not in read)]))
+        there = {f"{name}.{output}" for name, graph in self.bundle.graphs.items() for output in graph.outputs}
+        ends = [*self.roles.values(), *(target for target in every if target not in read)]
+        return [target for target in dict.fromkeys(ends) if target in there and target != TARGET]
 
     @cached_property
     def text(self) -> TextPreprocess | None:

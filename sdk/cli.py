@@ -81,6 +81,7 @@ def search(
     k: int = 10,
     where: Annotated[str | None, arg(metavar="JSON")] = None,
     min_score: Annotated[float | None, arg(metavar="SCORE")] = None,
+    explain: Switch = False,
     sheet: Annotated[Path | None, arg(metavar="FILE.png")] = None,
     device: Device = "auto",
     json: Switch = False,
@@ -92,18 +93,21 @@ def search(
         gallery: The gallery.
         text: What to look for, in words.
         image: A picture of what to look for.
-        attributes: What to look for, such as gender=female bag=backpack.
+        attributes: What to look for, such as gender=female bag=backpack; info BUNDLE lists what it knows.
         without: Words for what it should not be.
         compose: How --image and --text go together; sum adds them, for a bundle without a composer.
         k: How many hits.
         where: A filter on metadata, such as '{"camera": {"$ne": 3}}'.
         min_score: Leave out hits below this score.
+        explain: Say of each hit what its score is made of and, where the bundle can tell, which of the
+            --attributes it seems to have.
         sheet: Draw query and hits as a picture.
         device: Where the model runs; auto takes a GPU that answers.
         json: The hits as JSON on stdout.
     """
     asked = _slots(attributes)
     condition = _condition(where)
+    from .recognition import tells
     from .retriever import Retriever
 
     with Retriever(bundle, gallery, device=device) as retriever:
@@ -112,16 +116,28 @@ def search(
             k=k, where=condition, min_score=min_score,
         )  # fmt: skip
         found = list(hits[0])
+        told = retriever.explain(hits)[0] if explain else []
+        recognised = tells(retriever.bundle)
         if sheet is not None:
             hits.save_sheet(sheet)
     if json:
-        _print_json([{"id": h.id, "score": h.score, "metadata": h.metadata} for h in found])
+        more = [one.to_json() for one in told] or [{} for _ in found]
+        _print_json(
+            [
+                {"id": h.id, "score": h.score, "metadata": h.metadata, **one}
+                for h, one in zip(found, more, strict=True)
+            ]
+        )
     elif not found:
         print("no hit")
     else:
         from .tables import hits_table
 
         hits_table(found)
+        for one in told:
+            print(f"\n{one}")
+        if told and asked and not recognised:
+            print("\nThis bundle can't tell which attributes a picture has: it has no graph for that.")
     return 0
 
 

@@ -83,9 +83,12 @@ class Encoder:
 
     def sentences(self, attributes: Sequence[Mapping[str, str]]) -> list[str]:
         """The prompt sentence of each attribute set."""
+        if self.bundle.schema is None:
+            raise MissingRoleError(
+                f"attributes: bundle {self.bundle.name!r} has no attribute schema, since its model wasn't "
+                "trained on people with attributes; ask by text"
+            )
         self.bundle.role("query.attributes")
-        if self.bundle.schema is None:  # a bundle with the role has one; this is for the type checker
-            raise MissingRoleError(f"bundle {self.bundle.name!r} has no attribute schema")
         return [self.bundle.schema.sentence(given) for given in attributes]
 
     def composed(

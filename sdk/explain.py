@@ -9,8 +9,8 @@ add up to anything.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import TypeAlias
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -63,6 +63,11 @@ class Explanation:
     tokens: tuple[tuple[int, float], ...] = ()
     sentence: str | None = None
     attributes: dict[str, Seen] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it as plain data; of each attribute asked for also whether it ``matches``."""
+        seen = {slot: {**asdict(one), "matches": one.matches} for slot, one in self.attributes.items()}
+        return {**asdict(self), "attributes": seen}
 
     def __str__(self) -> str:
         lines = [f"{self.score:+.4f}  {self.id}"]

@@ -2,8 +2,9 @@
 whether it computes the same.
 
 They start at decoded pixels. Preprocessing and token ids must be equal to the bit; features within 1e-4
-of those of the model that was exported. The pictures are drawn by integer arithmetic, of odd sizes, with
-unlike colour channels (so that a swap of red and blue shows).
+of those of the model that was exported, and so the probabilities of the graph ``attributes``, where there is
+one. The pictures are drawn by integer arithmetic, of odd sizes, with unlike colour channels (so that a swap
+of red and blue shows).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy.typing as npt
 from .errors import BundleFormatError
 from .graphs import IDS, MASK, PIXELS, run_roles, sources
 from .preprocess import ImageSpec, TextPreprocess, preprocess_images
+from .recognition import GRAPH, OUTPUT, TARGET
 
 if TYPE_CHECKING:
     from .bundle import Bundle
@@ -67,7 +69,8 @@ def make_golden(
 
     ``run(role, feeds)`` gives the reference features, (g, d) or (g, t, d), of the model itself (not of
     the exported graph); ``feeds`` holds ``pixels`` (g,3,h,w) and, with ``text``, ``input_ids`` and
-    ``attention_mask`` (g,length).
+    ``attention_mask`` (g,length). For a model with the graph ``attributes``, ``roles`` also names its
+    output, ``sdk.recognition.TARGET``; its probabilities, (g, v), are those of the same pictures.
     """
     images = golden_images()
     arrays: dict[str, Array] = {f"image_{i}": array for i, array in enumerate(images)}
@@ -95,6 +98,10 @@ def save_golden(path: Path, arrays: Mapping[str, Array]) -> None:
 def check_golden(bundle: Bundle, session: Session) -> list[GoldenCheck]:
     """Recompute the golden samples here: preprocessing and ids to the bit, every role within 1e-4.
 
+    The graph ``attributes`` is given the stored vectors, as ``explain`` gives it a gallery's: what another
+    machine does to a picture's vector is the gallery role's check, and a steep softmax would magnify it.
+    Bundles written before it was covered have no sample of it, and none is asked for.
+
     Raises BundleFormatError when the samples themselves can't be read.
     """
     arrays = _load(bundle.path / bundle.manifest["golden"])
@@ -112,7 +119,12 @@ def check_golden(bundle: Bundle, session: Session) -> list[GoldenCheck]:
         feeds = {name: array[:rows] for name, array in feeds.items()}
         needed = {s for role in roles for s in sources(bundle.graphs, bundle.roles[role])}
         features = run_roles(bundle, session, roles, {name: feeds[name] for name in needed})
-        return checks + [_close(role, features[role], arrays[role][:rows]) for role in roles]
+        checks += [_close(f"{role} features", features[role], arrays[role][:rows]) for role in roles]
+        if GRAPH in bundle.graphs and TARGET in arrays:
+            [name] = bundle.graphs[GRAPH].inputs
+            found = session.run(GRAPH, {name: np.ascontiguousarray(arrays["gallery"], np.float32)})[OUTPUT]
+            checks.append(_close(f"{GRAPH} {OUTPUT}", found, arrays[TARGET]))
+        return checks
     except KeyError as error:
         raise BundleFormatError(f"golden samples of {str(bundle.path)!r}: {error} is missing") from error
 
@@ -132,8 +144,8 @@ def _equal(name: str, here: Array, stored: Array) -> GoldenCheck:
     return GoldenCheck(f"golden {name} equal", differing == 0, differing, 0.0)
 
 
-def _close(role: str, here: Array, stored: Array) -> GoldenCheck:
+def _close(name: str, here: Array, stored: Array) -> GoldenCheck:
     """value: the largest absolute difference; infinite for NaN or another shape."""
     same = here.shape == stored.shape and bool(np.isfinite(here).all())
     value = float(np.abs(here.astype(np.float64) - stored).max()) if same else float("inf")
-    return GoldenCheck(f"golden {role} features", value <= FEATURE_LIMIT, value, FEATURE_LIMIT)
+    return GoldenCheck(f"golden {name}", value <= FEATURE_LIMIT, value, FEATURE_LIMIT)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .types import Session
 
 GRAPH, OUTPUT = "attributes", "probabilities"
+TARGET = f"{GRAPH}.{OUTPUT}"  # as the gate and the golden samples name it
 
 
 def columns(schema: Schema) -> list[tuple[str, str]]:
@@ -43,12 +44,17 @@ def check_graph(graphs: Mapping[str, Graph], roles: Mapping[str, str], schema: S
         )
 
 
+def tells(bundle: Bundle) -> bool:
+    """Whether the bundle has the graph, and so its schema (``check_graph``)."""
+    return GRAPH in bundle.graphs
+
+
 def recognise(bundle: Bundle, session: Session, vectors: Floats) -> list[dict[str, dict[str, float]]] | None:
     """Per vector, (n, d) or (n, t, d) as stored, slot → value → probability; None without such a graph.
 
     Raises EngineError or BundleFormatError when the graph gives something else than probabilities.
     """
-    if GRAPH not in bundle.graphs or bundle.schema is None:
+    if not tells(bundle) or bundle.schema is None:
         return None
     [name] = bundle.graphs[GRAPH].inputs
     names, found = columns(bundle.schema), []

@@ -22,6 +22,7 @@ from .errors import GalleryError, IdError, InputError, SpaceMismatchError
 from .explain import Explanation, explain
 from .intake import Intake, as_list
 from .queries import encode, excluded, is_single_image, least, take_apart, total, whole, with_vectors
+from .recognition import tells
 from .runtime import label, open_session
 from .types import Floats, Gallery, Hits, Id, Metadata, Ranking, Where
 
@@ -199,13 +200,21 @@ class Retriever:
         return replace(found, queries=queries)
 
     def explain(self, hits: Hits | Ranking) -> list[list[Explanation]]:
-        """Take the scores of ``search``'s hits apart: a list of Explanation for each query."""
+        """Take the scores of ``search``'s hits apart: a list of Explanation for each query.
+
+        Of a search by attributes it also says which of them each hit seems to have, where the bundle can
+        tell (``report()["bundle"]["tells_attributes"]``). Raises InputError for hits that no longer hold.
+        """
         return explain(hits, self.encoder, self.gallery)
 
     # The rest
 
     def report(self) -> dict[str, Any]:
-        """What runs and why, versions, the bundle's digest and space, the gallery's place and length."""
+        """What runs and why, versions, the bundle's digest and space, the gallery's place and length.
+
+        ``schema``: the name of the attributes that it can be asked by, or None. ``tells_attributes``:
+        ``explain`` can say which of them a hit has.
+        """
         from .versions import versions
 
         return {
@@ -220,6 +229,8 @@ class Retriever:
                 "tokens": self.bundle.space.tokens,
                 "top_tokens": self.bundle.space.top_tokens,
                 "roles": dict(self.bundle.roles),
+                "schema": None if self.bundle.schema is None else self.bundle.schema.name,
+                "tells_attributes": tells(self.bundle),
             },
             "gallery": {"path": self._where(), "items": 0 if self._store is None else len(self._store)},
         }

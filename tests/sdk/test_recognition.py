@@ -1,8 +1,10 @@
-"""A graph that tells attributes from stored vectors: what explain makes of it, and what is refused."""
+"""A graph that tells attributes from stored vectors: what explain makes of it, samples, what is refused."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,9 +15,13 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from sdk import Bundle, Retriever
-from sdk.errors import BundleFormatError, EngineError
+from sdk.bundle import GoldenCheck, check_golden
+from sdk.cli import main
+from sdk.errors import BundleFormatError, EngineError, MissingRoleError
 from sdk.explain import Seen
-from sdk.recognition import columns, recognise
+from sdk.observe import examine_bundle
+from sdk.recognition import TARGET, columns, recognise
+from sdk.runtime import open_session
 
 COLOURS = ("red", "green", "blue")
 SIZES = (4, 2, 1)  # coat, gender, hat: the slots in sorted order
@@ -23,11 +29,22 @@ BOTH = {"query.text": "text.features", "query.attributes": "text.features"}
 ROLES = {"gallery": "image.features", "query.image": "image.features", **BOTH}
 
 
-def write(folder: Path) -> None:
+def weights() -> np.ndarray:
     """Coat by the vector's first three numbers, which are the picture's red, green, blue; gender by none."""
-    weights = np.zeros((16, sum(SIZES)), np.float32)
+    found = np.zeros((16, sum(SIZES)), np.float32)
     for column, number in enumerate((2, 1, 0)):  # blue, green, red; then unknown, which stays 0
-        weights[number, column] = 30
+        found[number, column] = 30
+    return found
+
+
+def reference(vectors: np.ndarray) -> np.ndarray:
+    """What the graph gives, by NumPy."""
+    powers = np.exp(vectors.astype(np.float64) @ weights())
+    slots = np.split(powers, np.cumsum(SIZES)[:-1], axis=1)
+    return np.concatenate([slot / slot.sum(axis=1, keepdims=True) for slot in slots], axis=1)
+
+
+def write(folder: Path, factor: float = 1) -> None:
     parts = [f"p{i}" for i in range(len(SIZES))]
     nodes = [
         helper.make_node("MatMul", ["features", "w"], ["logits"]),
@@ -37,7 +54,7 @@ def write(folder: Path) -> None:
     ]
     face = [("features", 16), ("probabilities", sum(SIZES))]
     taken, given = (helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n", size]) for n, size in face)
-    constants = [("w", weights), ("sizes", np.array(SIZES))]
+    constants = [("w", weights() * np.float32(factor)), ("sizes", np.array(SIZES))]
     stored = [numpy_helper.from_array(array, name) for name, array in constants]
     graph = helper.make_graph(nodes, "g", [taken], [given], stored)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
@@ -116,6 +133,82 @@ def test_a_bundle_without_it_explains_as_ever_and_shares_its_space(
         assert recognise(plain.bundle, plain.session, np.ones((1, 16), np.float32)) is None
     assert Bundle.open(bundle).space == Bundle.open(tiny_bundle).space
     assert Bundle.open(bundle).manifest["format"] == 1
+
+
+def test_golden_samples_cover_it(bundle: Path, make_bundle: Callable[..., Path], tmp_path: Path) -> None:
+    """Of another graph they fail, and so the doctor does; those written before it was covered still pass."""
+    assert [c.name for c in checked(bundle) if not c.ok or TARGET in c.name] == []
+    with np.load(bundle / "golden.npz") as stored:
+        samples = {name: stored[name] for name in stored.files}
+    samples[TARGET] = reference(samples["gallery"])
+    covered = make_bundle(tmp_path / "covered.bundle", tamper=write, graphs=graphs(), golden=samples)
+    assert all(check.ok for check in checked(covered))
+    [check] = [check for check in checked(covered) if check.name == "golden attributes probabilities"]
+    assert 0 < check.value < check.limit == 1e-4
+    assert {finding.state for finding in examine_bundle(covered)} == {"ok"}
+    other = make_bundle(
+        tmp_path / "other.bundle", tamper=partial(write, factor=1.01), graphs=graphs(), golden=samples
+    )
+    assert [check.name for check in checked(other) if not check.ok] == ["golden attributes probabilities"]
+    broken = [finding.what for finding in examine_bundle(other) if finding.state == "broken"]
+    assert [what.split(":")[0] for what in broken] == ["golden attributes probabilities"]
+
+
+def checked(path: Path) -> list[GoldenCheck]:
+    opened = Bundle.open(path)
+    return check_golden(opened, open_session(opened))
+
+
+def test_the_command_line_explains_its_hits(
+    r: Retriever,
+    bundle: Path,
+    tiny_bundle: Path,
+    tmp_path: Path,
+    picture: Any,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    place = str(tmp_path / "people.gallery")
+    with Retriever(bundle, place) as filling:
+        filling.add([picture("red"), picture("blue")], ids=["red.png", "blue.png"])
+    asked = ["search", "--gallery", place, "--attributes", "coat=red", "gender=male", "--k", "2"]
+    assert main([*asked, "--bundle", str(bundle), "--explain"]) == 0
+    said = capsys.readouterr().out
+    table, best, worst = said.split("\n\n")
+    assert table.splitlines()[1].split()[::2] == ["1", "red.png"]
+    assert best.splitlines()[0].endswith("  red.png")
+    assert "  asked: A man, in a red coat." in best
+    assert "  matches coat=red (" in best
+    assert "  coat=red seems blue (" in worst
+    assert main([*asked, "--bundle", str(bundle), "--explain", "--json"]) == 0
+    first, second = json.loads(capsys.readouterr().out)
+    assert (first["id"], first["metadata"]) == ("red.png", {})
+    assert sum(first["parts"].values()) == pytest.approx(first["score"], abs=1e-5)
+    assert [hit["attributes"]["coat"]["matches"] for hit in (first, second)] == [True, False]
+    assert second["attributes"]["coat"]["likeliest"] == "blue"
+    assert main([*asked, "--bundle", str(tiny_bundle), "--explain"]) == 0
+    assert "bundle can't tell which attributes a picture has" in capsys.readouterr().out
+    assert main([*asked, "--bundle", str(tiny_bundle), "--json"]) == 0
+    assert list(json.loads(capsys.readouterr().out)[0]) == ["id", "score", "metadata"]
+
+
+def test_the_report_says_whether_it_can_tell(
+    r: Retriever, tiny_bundle: Path, make_bundle: Callable[..., Path], tmp_path: Path
+) -> None:
+    none = {name: target for name, target in ROLES.items() if name != "query.attributes"}
+    bare = make_bundle(tmp_path / "bare.bundle", schema=None, roles=none)
+    for path, schema, can in (
+        (r.bundle.path, "tiny", True),
+        (tiny_bundle, "tiny", False),
+        (bare, None, False),
+    ):
+        with Retriever(path) as one:
+            about = one.report()["bundle"]
+        assert (about["schema"], about["tells_attributes"]) == (schema, can)
+    with (
+        Retriever(bare) as one,
+        pytest.raises(MissingRoleError, match=r"has no attribute schema.*ask by text"),
+    ):
+        one.search(attributes={"coat": "red"})
 
 
 def test_a_graph_without_a_role_and_of_any_other_name_is_passed_over(
