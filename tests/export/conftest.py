@@ -1,4 +1,7 @@
-"""A model small enough to export in seconds, its checkpoint, a drawn-like dataset, and its bundle."""
+"""A model small enough to export in seconds, its checkpoint, a drawn-like dataset, and its bundle.
+
+And what is held for every recipe: a bundle is judged as its checkpoint is.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +9,39 @@ import csv
 import io
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import market_folder
+import numpy as np
 import onnx
 import open_clip
 import pytest
 import torch
+import torch.nn.functional as F
 from onnx import numpy_helper
 from PIL import Image
 from rich.console import Console
 
+import export.onnx
+from export.command import run
 from export.onnx import export_bundle
 from export.probes import pictures
 from sdk.attributes import Schema
-from train import checkpoint, datasets
+from sdk.bundle import Bundle
+from sdk.encoder import Encoder
+from sdk.preprocess import preprocess_images
+from sdk.recognition import columns
+from sdk.runtime import open_session
+from train import checkpoint, datasets, evaluate
+from train.datasets._market1501_attributes import SCHEMA as MARKET
+from train.encode import ModuleEncoder
+from train.ranking import all_scores
+from train.recipes import aima
+from train.split import Split
 
 CONFIG = {
     "embed_dim": 32,
@@ -137,3 +156,115 @@ def copy_graphs(exported: SimpleNamespace) -> Callable[..., list[str]]:
         return [f"{graph.name}.onnx"]
 
     return copy
+
+
+def same_points(path: Path, bundle: Path, data: str, root: Path, part: Any = "test") -> dict[str, Any]:
+    """The checkpoint's figures by task; the bundle's are within 0.1 points of them, for every task there is.
+
+    A tiny test set moves by whole points when one pair changes places, so no answer may stand so close to a
+    wrong one that two engines' last bits decide.
+    """
+    found = {}
+    for task in datasets.tasks(data):
+        split = datasets.load(data, root, part, task)
+        opened = Bundle.open(bundle)
+        theirs, close = scores(Encoder(opened, open_session(opened, "cpu")), split)
+        ours, _ = scores(ModuleEncoder(checkpoint.load(path)), split)
+        assert np.abs(ours - theirs).max() < close / 2, f"{task}: {close:.1e} between a right and a wrong one"
+        how: dict[str, Any] = {"root": root, "data": data, "part": part, "task": task}
+        [before] = evaluate.run(evaluate.Args(checkpoint=(path,), **how))
+        [after] = evaluate.run(evaluate.Args(bundle=bundle, **how))
+        for name, points in before.metrics.means().items():
+            assert after.metrics.means()[name] == pytest.approx(points, abs=0.1), f"{task}: {name}"
+        engines = [report.facts["engine"]["engine"] for report in (before, after)]
+        assert engines == ["torch", "onnxruntime"]
+        found[task] = before.facts
+    return found
+
+
+def scores(encoder: Encoder, split: Split) -> tuple[np.ndarray, float]:
+    """Of every pair, and the smallest step from an answer's to another's, over all queries."""
+    every = all_scores(*evaluate.encode_split(encoder, split))
+    right, ignored = split.relevant(), split.ignored()
+    steps = [
+        np.abs(row[good][:, None] - row[~good & ~junk][None]).min()
+        for row, good, junk in zip(every, right, ignored, strict=True)
+        if good.any() and (~good & ~junk).any()
+    ]
+    return every, float(min(steps))
+
+
+@pytest.fixture(scope="session")
+def assert_same_points() -> Callable[..., dict[str, Any]]:
+    """assert_same_points(checkpoint, bundle, data, root, part="test") -> the checkpoint's figures by task."""
+    return same_points
+
+
+ASKED = (
+    {"gender": "female", "upper_color": "red", "carrying": "handbag"},
+    {"gender": "female", "upper_color": "blue", "hat": "no"},
+    {"age": "old", "upper_color": "green"},
+)
+MEANT = (0, 1, 3)  # the look that each of them means
+
+
+@torch.no_grad()
+def teach(module: Any, root: Path) -> None:
+    """Make the model right about the test people by least squares, since two steps of training don't.
+
+    Of each look's mean vector the head then says its attributes, and hardly ever what nobody has; each
+    sentence's vector has the dot product 1 with its own look's mean and 0 with the others'.
+    """
+    split = datasets.load("market1501", root, "test", "attributes")
+    pixels = torch.from_numpy(preprocess_images([s.image for s in split.gallery], module.image_spec))
+    vectors = F.normalize(module.encode_image(pixels), dim=1).double()
+    looks = torch.tensor([sample.person % 4 for sample in split.gallery])
+    means = torch.stack([vectors[looks == look].mean(dim=0) for look in range(4)])
+    given = [next(s.attributes for s in split.gallery if s.person % 4 == look) for look in range(4)]
+
+    has = torch.tensor([[pair in attributes.items() for pair in columns(MARKET)] for attributes in given])
+    logits = torch.where(has, 12.0, torch.where(has.any(dim=0), 0.0, -24.0)).double()
+    extended = torch.cat([F.normalize(means, dim=1) * module.head.scale, torch.ones(4, 1)], dim=1)
+    solved = torch.linalg.pinv(extended) @ logits
+    module.head.classifier.weight.copy_(solved[:-1].T)
+    module.head.classifier.bias.copy_(solved[-1])
+
+    sentences = [MARKET.sentence(attributes) for attributes in (*given, *ASKED)]
+    projection = module.tower.clip.text_projection
+    projection.copy_(torch.eye(len(projection)))
+    plain = module.encode_text(torch.as_tensor(module.tokenizer(sentences))).double()
+    wanted = torch.linalg.pinv(means).T[[0, 1, 2, 3, *MEANT]]
+    projection.copy_(torch.linalg.pinv(plain) @ wanted)
+
+
+@pytest.fixture(scope="session")
+def taught(model_name: str, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """aima trained for two steps on a small Market-1501, taught it, and exported by the command.
+
+    checkpoint, module, bundle and root; asked: attribute sets, looks: of the people each of them means.
+    """
+    out = tmp_path_factory.mktemp("aima")
+    root = out / "Market-1501-v15.09.15"
+    market_folder.few_people(root)
+    cfg = aima.Config(
+        "market1501", str(root), str(out), model=model_name, pretrained=None, height=64, width=32, epochs=2,
+        batch=16, lr=1e-3, temperature=0.1, eps=1e-8, rule="plain", schedule="step", warmup=1, clip_norm=1,
+        erase=0, augment=False, cache=True, workers=0, judge=(), head="class",
+    )  # fmt: skip
+    aima.train(cfg)
+    path, bundle = out / "ckpt.pt", out / "people.bundle"
+    module = checkpoint.load(path)
+    teach(module, root)
+    checkpoint.save(path, module, checkpoint.read(path)["config"])
+    with pytest.MonkeyPatch.context() as patch:
+        arguments = (path, "--out", bundle, "--data", "market1501", "--root", root)
+        patch.setattr(sys, "argv", ["export.onnx", *map(str, arguments)])
+        assert run(export.onnx.main, "export.onnx", "") == 0
+    return SimpleNamespace(
+        checkpoint=path,
+        module=checkpoint.load(path),
+        bundle=Bundle.open(bundle),
+        root=root,
+        asked=ASKED,
+        looks=MEANT,
+    )

@@ -19,6 +19,7 @@ from export.gate import (
     Check,
     Report,
     independence,
+    logarithms,
     parity,
     points,
     ranking,
@@ -106,6 +107,24 @@ def test_independence_compares_the_first_row_across_and_the_last_row_within() ->
     assert failed(independence("image", across)) == ["one input in batches of different sizes"]
     within = {**good, 4: good[4] + np.array([[0], [0], [0], [3e-6]], np.float32)}
     assert failed(independence("image", within)) == ["one input twice in a batch"]
+
+
+def test_logarithms_see_what_is_hardly_ever_likely() -> None:
+    torch = {1: np.array([[0.7, 0.3, 1e-9]]), 2: np.array([[0.5, 0.5, 1e-40], [1.0, 1e-20, 0.0]])}
+
+    def check(b: int, row: int, column: int, factor: float) -> Check:
+        engine = {size: rows.copy() for size, rows in torch.items()}
+        engine[b][row, column] *= factor
+        return logarithms("p", torch, engine)
+
+    assert check(1, 0, 2, 1).value == 0
+    assert check(1, 0, 2, 1 + 9e-4).passed
+    assert check(2, 1, 1, 1.01).value == pytest.approx(np.log(1.01))
+    assert not any(check(*place, 1.01).passed for place in ((1, 0, 0), (1, 0, 2), (2, 1, 1)))
+    assert check(2, 0, 2, 1e9).passed  # both are below what fp32 can say
+    assert not check(2, 0, 2, 1e11).passed
+    assert not check(1, 0, 1, np.nan).passed
+    assert not logarithms("p", torch, {1: torch[1], 2: torch[2][:1]}).passed
 
 
 def test_same_is_to_the_bit() -> None:

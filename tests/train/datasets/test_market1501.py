@@ -5,10 +5,10 @@ import itertools
 import os
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from market_folder import NO_COLOUR, OLD_MAN, RED_DRESS, write_pictures, write_table
 from PIL import Image
 from scipy.io import savemat
 
@@ -17,35 +17,8 @@ from sdk.errors import DatasetError
 from train.datasets import _market1501_attributes as table
 from train.datasets import load, market1501, parts
 
-UP = "black white red purple yellow gray blue green".split()
-DOWN = "black white pink purple yellow gray blue green brown".split()
-# the published order of the fields: another one in train than in test
-TEST_ORDER = (
-    "age backpack bag handbag clothes down up hair hat gender".split()
-    + [f"up{c}" for c in UP]
-    + [f"down{c}" for c in DOWN]
-)
-TRAIN_ORDER = (
-    "age backpack bag handbag".split()
-    + [f"down{c}" for c in sorted(DOWN)]
-    + [f"up{c}" for c in sorted(UP)]
-    + "clothes down up hair hat gender".split()
-)
-RED_DRESS = dict(age=2, gender=2, hair=2, hat=1, up=2, upred=2, clothes=1, down=2, downblack=2, handbag=2)
-NO_COLOUR = dict(age=3, gender=1, hair=1, hat=2, up=1, clothes=2, down=1)
-OLD_MAN = dict(age=4, gender=1, hair=1, hat=1, up=1, upgreen=2, clothes=2, down=1, downbrown=2, backpack=2)
 TRAIN = {2: RED_DRESS, 7: NO_COLOUR, 10: OLD_MAN}
 TEST = {1: OLD_MAN, 3: RED_DRESS, 4: OLD_MAN}
-
-
-def columns(people: dict[int, dict[str, int]], order: list[str]) -> dict[str, np.ndarray]:
-    known = {name: np.array([person.get(name, 1) for person in people.values()], np.uint8) for name in order}
-    return known | {"image_index": np.array([f"{p:04d}" for p in people], object)}
-
-
-def write_table(path: Path, train=TRAIN, test=TEST) -> None:
-    both = {"test": columns(test, TEST_ORDER), "train": columns(train, TRAIN_ORDER)}
-    savemat(path, {"market_attribute": both})
 
 
 @pytest.fixture
@@ -65,12 +38,8 @@ def root(tmp_path: Path) -> Path:
         ],
         "query": ["0001_c1s1_001051_00", "0003_c1s1_001051_00", "0004_c4s1_001051_00"],
     }  # fmt: skip
-    for name, stems in files.items():
-        (folder / name).mkdir(parents=True)
-        (folder / name / "Thumbs.db").write_bytes(b"not a picture")
-        for stem in stems:
-            Image.new("RGB", (6, 12), (90, 40, 30)).save(folder / name / f"{stem}.jpg")
-    write_table(folder / table.FILE)
+    write_pictures(folder, files, lambda name: Image.new("RGB", (6, 12), (90, 40, 30)))
+    write_table(folder / table.FILE, TRAIN, TEST)
     return folder
 
 
@@ -209,7 +178,7 @@ def test_there_is_no_validation_part(root: Path) -> None:
 
 
 def test_a_wrong_folder_shows_the_layout(root: Path, tmp_path: Path) -> None:
-    write_table(tmp_path / table.FILE)
+    write_table(tmp_path / table.FILE, TRAIN, TEST)
     with pytest.raises(DatasetError, match="no folder bounding_box_train/; expected are"):
         load("market1501", tmp_path, "train")
     for path in (root / "bounding_box_train").glob("*.jpg"):
@@ -238,7 +207,7 @@ def test_odd_names_and_unknown_people_are_named(root: Path) -> None:
     ],
 )
 def test_codes_that_mean_nothing_are_refused(root: Path, person: dict[str, int], words: str) -> None:
-    write_table(root / table.FILE, train={**TRAIN, 2: person})
+    write_table(root / table.FILE, {**TRAIN, 2: person}, TEST)
     with pytest.raises(DatasetError, match=words):
         load("market1501", root, "train")
 
