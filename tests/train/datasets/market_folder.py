@@ -58,15 +58,14 @@ def write_pictures(
 def few_people(root: Path, train: Sequence[int] = range(4, 12), test: Sequence[int] = range(20, 28)) -> None:
     """The whole set: person p has look p % 4 and two pictures of 64 x 32, in the test part one more as query.
 
-    Two strangers are among the test pictures. A picture is noise around its look's colour, with a belt of
-    the person's own.
+    Two strangers are among the test pictures. A picture is noise around its look's colour, with a belt.
     """
 
     def paint(name: str) -> Image.Image:
         person, noise = int(name.split("_")[0]), np.random.default_rng([*name.encode()])
         pixels = np.array(PAINT[person % 4]) + noise.integers(-30, 31, (64, 32, 3))
-        at = 7 * person % 56
-        pixels[at : at + 8] //= 2
+        at = 7 * person % 56  # the belt's height, and below its grey, are the person's own
+        pixels[at : at + 16] = 40 * (person // 4)
         return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
 
     def names(people: Sequence[int], *cameras: int) -> list[str]:
