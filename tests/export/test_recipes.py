@@ -1,4 +1,4 @@
-"""IRRA and SEN from a few drawn people through the commands: their bundles are judged as their checkpoints."""
+"""IRRA and SEN from a few drawn people through the commands: bundles are judged as their checkpoints."""
 
 from __future__ import annotations
 

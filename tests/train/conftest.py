@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
+import multiprocessing
 import runpy
 import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ import torch
 from train import checkpoint, runlog
 from train.synthesis.draw import draw
 
-ROOT = Path(__file__).resolve().parents[2]
 SMALL_MODEL = {
     "embed_dim": 32,
     "vision_cfg": {"image_size": [32, 16], "patch_size": 8, "width": 32, "layers": 1, "head_width": 16},
@@ -120,8 +118,24 @@ def assert_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[
     return check
 
 
+@pytest.fixture(scope="session")
+def forks() -> Any:
+    """Starts processes that have torch and its friends already: importing them takes longer than the tests.
+
+    multiprocessing's fork server imports them once, on one thread, and a process is a fork of it.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["accelerate", "open_clip", "pytest"])  # pytest is the main module
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}.items():
+            patch.setenv(name, value)
+        patch.setenv("CUDA_VISIBLE_DEVICES", "")  # a driver that was started doesn't survive a fork
+        forkserver.ensure_running()
+    return context
+
+
 @pytest.fixture
-def assert_two_are_one(tmp_path: Path, small_model: str) -> Callable[[str], dict[str, Any]]:
+def assert_two_are_one(forks: Any, tmp_path: Path) -> Callable[[str], dict[str, Any]]:
     """assert_two_are_one(source): compute(share) of two processes, half a batch each, is that of one.
 
     source: a module whose compute(slice of the batch) returns {"parts": losses, "gradients": by name}; it
@@ -130,25 +144,24 @@ def assert_two_are_one(tmp_path: Path, small_model: str) -> Callable[[str], dict
 
     def check(source: str) -> dict[str, Any]:
         script = tmp_path / "worker.py"
-        (tmp_path / f"{small_model}.json").write_text(json.dumps(SMALL_MODEL), "utf-8")
+        (tmp_path / "test-small.json").write_text(json.dumps(SMALL_MODEL), "utf-8")
         script.write_text(KNOWING + source + MAIN)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = str(free.getsockname()[1])
-        common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
-        both = [
-            subprocess.Popen(
-                [sys.executable, str(script), str(rank), str(tmp_path / f"{rank}.pt")],
-                cwd=ROOT,
-                env={**os.environ, **common, "RANK": str(rank), "LOCAL_RANK": str(rank), "PYTHONPATH": PATH},
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            for rank in (0, 1)
-        ]
+        both = []
+        for rank in "01":
+            known = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2", "MASTER_PORT": port}
+            more = {"environment": {**known, "MASTER_ADDR": "127.0.0.1"}}
+            arguments = (str(script), more, "__main__")
+            both.append(forks.Process(target=runpy.run_path, args=arguments, daemon=True))
+        for process in both:
+            process.start()
         alone: dict[str, Any] = runpy.run_path(str(script))["compute"](slice(None))
-        errors = [process.communicate(timeout=300)[1] for process in both]
-        assert [process.returncode for process in both] == [0, 0], errors
+        for process in both:
+            process.join(timeout=300)
+        wrong = [path.read_text("utf-8") for path in tmp_path.glob("*.error")]
+        assert [process.exitcode for process in both] == [0, 0], wrong
         for rank in (0, 1):
             got = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
             assert got["gradients"].keys() == alone["gradients"].keys()
@@ -161,7 +174,6 @@ def assert_two_are_one(tmp_path: Path, small_model: str) -> Callable[[str], dict
     return check
 
 
-PATH = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
 KNOWING = """
 from pathlib import Path
 import open_clip
@@ -169,9 +181,15 @@ open_clip.add_model_config(next(Path(__file__).parent.glob("*.json")))
 """
 MAIN = """
 if __name__ == "__main__":
-    import sys
+    import os
+    import traceback
     import torch
 
-    rank = int(sys.argv[1])
-    torch.save(compute(slice(4 * rank, 4 * rank + 4)), sys.argv[2])
+    os.environ.update(environment)
+    rank = int(os.environ["RANK"])
+    try:
+        torch.save(compute(slice(4 * rank, 4 * rank + 4)), Path(__file__).with_name(f"{rank}.pt"))
+    except BaseException:  # its standard error is nobody's
+        Path(__file__).with_name(f"{rank}.error").write_text(traceback.format_exc(), "utf-8")
+        raise
 """
