@@ -144,10 +144,8 @@ def command(args: Sequence[str]) -> tuple[Any, Any, Plan]:
     published = args[1:2] == ["published"]
     required = {name: tyro.MISSING for name in ("data", "root", "out")}
     cfg = recipe.Config(**required, **({} if published else recipe.SMALL))
-    both = make_dataclass(
-        "Ablation", [("plan", Plan), ("run", recipe.Config, dataclasses.field(default=cfg))]
-    )
-    given = tyro.cli(
+    run = ("run", recipe.Config, dataclasses.field(default=cfg))
+    given: Any = tyro.cli(
         make_dataclass("Ablation", [("plan", Plan), run]),
         args=args[2 if published else 1 :],
         description=__doc__,
