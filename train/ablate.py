@@ -74,9 +74,8 @@ def ablate(recipe: Any, cfg: RunConfig, plan: Plan) -> list[dict[str, Any]]:
                 return done
             print(f"{variant} from seed {seed}, {left / 60:.0f} minutes left")
             done.append({**_run(recipe, cfg, variant, seed), "shared": shared})
-            with (out / RESULTS).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(done[-1]) + "\n")
-            (out / "table.md").write_text(contrast.table(done, chosen), encoding="utf-8")
+            runlog.write_whole(out / RESULTS, "".join(json.dumps(result) + "\n" for result in done))
+            runlog.write_whole(out / "table.md", contrast.table(done, chosen))
             contrast.draw(done, chosen, out / "ablation.png")
     return done
 

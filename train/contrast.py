@@ -68,8 +68,11 @@ def table(results: Results, variants: Sequence[str]) -> str:
     lines = [heads, ["---"] * len(heads)]
     for variant in variants:
         mine = [r for r in results if r["variant"] == variant]
+        if not mine:
+            lines.append([variant, "0", *[""] * (len(heads) - 2)])
+            continue
         steps = sorted({r["steps"] for r in mine})
-        took = np.mean([r["seconds"] for r in mine]) / 60 if mine else math.nan
+        took = np.mean([r["seconds"] for r in mine]) / 60
         row = [
             variant,
             str(len(mine)),
