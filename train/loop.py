@@ -12,7 +12,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -101,7 +101,8 @@ def epoch_batches(items: TrainSet, plan: list[Any], epoch: int, workers: int) ->
 def resume(cfg: RunConfig, encoder: DualEncoder, trainee: Trainee, optimizer: Any) -> dict[str, Any]:
     """Continue from the run's checkpoint, of the same config; returns its `training` entry."""
     path = Path(cfg.out) / "ckpt.pt"
-    state = checkpoint.read_same_run(path, encoder.recipe, asdict(cfg), FREE)
+    defaults = {f.name: f.default for f in fields(cfg) if f.default is not MISSING}
+    state = checkpoint.read_same_run(path, encoder.recipe, asdict(cfg), FREE, defaults)
     training: dict[str, Any] = state["training"]
     encoder.tower.load_state_dict(state["model"])
     trainee.heads.load_state_dict(training["heads"])
