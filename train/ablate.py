@@ -18,6 +18,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
+import pkgutil
 import platform
 import sys
 import time
@@ -30,12 +31,11 @@ import torch
 import tyro
 
 from sdk.errors import InputError, LabradorError
-from train import contrast, loop, pack, runlog
+from train import contrast, loop, pack, recipes, runlog
 from train.config import FREE, RunConfig
 from train.encoder import image_spec
 from train.model import TwoTower
 
-RECIPES = ("aima", "irra", "sen")
 PLACES = (*FREE, "data", "root", "people", "seed")  # what the data is, the results say in their own words
 RESULTS = "results.jsonl"
 
@@ -137,9 +137,13 @@ def write_pack(recipe: Any, cfg: RunConfig, path: Path) -> int:
 
 def command(args: Sequence[str]) -> tuple[Any, Any, Plan]:
     """The recipe's module, its Config and the Plan that a command line asks for."""
-    if not args or args[0] not in RECIPES:
-        raise SystemExit(f"usage: python -m train.ablate {{{','.join(RECIPES)}}} [published] --data … --help")
-    recipe = importlib.import_module(f"train.recipes.{args[0]}")
+    modules = [
+        importlib.import_module(f"train.recipes.{m.name}") for m in pkgutil.iter_modules(recipes.__path__)
+    ]
+    known = {module.__name__.rpartition(".")[2]: module for module in modules if hasattr(module, "VARIANTS")}
+    if not args or args[0] not in known:
+        raise SystemExit(f"usage: python -m train.ablate {{{','.join(known)}}} [published] --data … --help")
+    recipe: Any = known[args[0]]
     published = args[1:2] == ["published"]
     required = {name: tyro.MISSING for name in ("data", "root", "out")}
     cfg = recipe.Config(**required, **({} if published else recipe.SMALL))
