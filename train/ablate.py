@@ -19,7 +19,6 @@ import dataclasses
 import importlib
 import json
 import pkgutil
-import platform
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -30,6 +29,7 @@ from typing import Any
 import torch
 import tyro
 
+from cpp_ext.bench.machine import processor
 from sdk.errors import InputError, LabradorError
 from train import contrast, loop, pack, recipes, runlog
 from train.config import FREE, RunConfig
@@ -122,7 +122,7 @@ def _run(recipe: Any, cfg: Any, variant: str, seed: int) -> dict[str, Any]:
     steps = runlog.read(folder / "log.jsonl")[-1]["step"]
     for file in folder.glob("*.pt"):
         file.unlink()
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor()
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else processor()
     about = {"steps": steps, "seconds": round(seconds, 1), "machine": f"{device}, torch {torch.__version__}"}
     return {"variant": variant, "seed": seed, **about, "figures": last}
 
