@@ -59,7 +59,7 @@ from train.split import Split, Task
 WORDS = 1  # what the random numbers are for, beside those of the picture
 
 TASK: Task | None = None  # what asks: the first that the dataset has
-SMALL = {**config.SMALL, "tir_weight": 1.0, "cmt_weight": 1.0}
+SMALL = config.SMALL
 _PLAIN: Mapping[str, Any] = {"losses": ("sdm", "id"), "prune": 0.0, "mask_words": False}
 # what train.ablate compares: by name, what each differs in
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
