@@ -69,7 +69,8 @@ def ablate(recipe: Any, cfg: RunConfig, plan: Plan) -> list[dict[str, Any]]:
             if any(r["variant"] == variant and r["seed"] == seed for r in done):
                 continue
             left = plan.minutes * 60 - (time.monotonic() - began)
-            if left < max((r["seconds"] for r in done if r["variant"] == variant), default=0):
+            took = [r["seconds"] for r in done if r["variant"] == variant] or [r["seconds"] for r in done]
+            if left < max(took, default=0):
                 print(f"the time is up; started again, this goes on with {variant!r} from seed {seed}")
                 return done
             print(f"{variant} from seed {seed}, {left / 60:.0f} minutes left")
