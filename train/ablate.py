@@ -16,6 +16,7 @@ ends; there `--data packed --root FILE` in place of `--data`, `--root` and `--pe
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import importlib
 import json
 import pkgutil
@@ -56,14 +57,27 @@ def ablate(recipe: Any, cfg: RunConfig, plan: Plan) -> list[dict[str, Any]]:
     """Do what is missing of the runs; returns the results of all that are finished.
 
     recipe: a module of train.recipes with VARIANTS. cfg: what all runs share; `out` is the folder.
-    Raises InputError for an unknown variant, and when the folder holds results of other settings.
+    Raises InputError for an unknown variant, when the folder holds results of other settings, and when
+    another process is at work there.
     """
-    began, out = time.monotonic(), Path(cfg.out)
     cfg = replace(cfg, judge=("test",), eval_every=cfg.epochs)
-    chosen = _chosen(recipe, plan)
-    shared = _shared(recipe, cfg)
-    done = read(out / RESULTS, shared)
+    chosen, shared, out = _chosen(recipe, plan), _shared(recipe, cfg), Path(cfg.out)
     out.mkdir(parents=True, exist_ok=True)
+    with (out / "at-work.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"{out}: another process is at work there; wait, or give another --out"
+            ) from None
+        return _finish(recipe, cfg, plan, chosen, shared)
+
+
+def _finish(
+    recipe: Any, cfg: RunConfig, plan: Plan, chosen: Sequence[str], shared: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    began, out = time.monotonic(), Path(cfg.out)
+    done = read(out / RESULTS, shared)
     for seed in range(cfg.seed, cfg.seed + plan.seeds):
         for variant in chosen:
             if any(r["variant"] == variant and r["seed"] == seed for r in done):

@@ -107,6 +107,22 @@ def test_other_settings_or_data_are_refused_by_name(
     assert trained == [("sdm id", 0)]
 
 
+def test_two_processes_cannot_work_in_one_folder(
+    people: Path, tmp_path: Path, trained: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cfg, plan = config(people, tmp_path / "a"), Plan(seeds=1, variants=("base",))
+    real = sen.train
+
+    def train(asked: sen.Config) -> dict[str, Any]:
+        with pytest.raises(InputError, match="another process is at work"):
+            ablate.ablate(sen, cfg, plan)
+        return real(asked)
+
+    monkeypatch.setattr(sen, "train", train)
+    ablate.ablate(sen, cfg, plan)
+    assert trained == [("sdm id", 0)]
+
+
 def test_no_run_is_begun_that_would_not_end_in_time(
     people: Path, tmp_path: Path, trained: list[tuple[str, int]], capsys: pytest.CaptureFixture[str]
 ) -> None:
