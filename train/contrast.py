@@ -103,8 +103,12 @@ def draw(results: Results, variants: Sequence[str], path: str | Path) -> None:
             mean = mean_of(list(mine.values()))
             axes.errorbar(place, mean.value, mean.half or 0, fmt="_", color="black", markersize=18, capsize=4)
             for seed, value in mine.items():
-                axes.plot(place + 0.12, value, "o", color=f"C{seeds.index(seed) % 10}", markersize=4)
+                label = None if place else f"seed {seed}"
+                axes.plot(
+                    place + 0.12, value, "o", color=f"C{seeds.index(seed) % 10}", markersize=4, label=label
+                )
         axes.set_xticks(range(len(variants)), variants, rotation=20)
         axes.set(title=f"{head} (%)", xlim=(-0.5, len(variants) - 0.5))
         axes.grid(axis="y", alpha=0.3)
+        axes.legend(fontsize="small")
     figure.savefig(path, dpi=120)
