@@ -61,7 +61,7 @@ class RunConfig:
     cache: bool = True  # keep decoded pictures in memory: 3 bytes a pixel
     workers: int = 0  # loader processes; with cached pictures none are needed
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # auto: bf16 or fp16 where a GPU has it
-    people: int | None = None  # train on and judge by this many of each part's people; None: all
+    people: int | None = None  # at most, of each part, to train on and judge by; None: all
     judge: tuple[Literal["val", "test"], ...] = ("val",)  # parts of the data, each keeps its best checkpoint
     eval_every: int = 5  # epochs between evaluations; the last epoch is always evaluated
     save_every: int = 1  # epochs between checkpoints

@@ -11,8 +11,8 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -53,9 +53,9 @@ class Trainee(Protocol):
 
 
 def load(cfg: RunConfig, part: str, task: str | None) -> Split:
-    """A part of the run's data, with as many people as it wants."""
+    """A part of the run's data, with as many people as it wants, or all if there are fewer."""
     split = datasets.load(cfg.data, cfg.root, part, task)
-    return split if cfg.people is None else of_people(split, cfg.people)
+    return split if cfg.people is None or cfg.people >= split.people else of_people(split, cfg.people)
 
 
 def towers(recipe: str, cfg: RunConfig, split: Split) -> DualEncoder:
@@ -101,7 +101,8 @@ def epoch_batches(items: TrainSet, plan: list[Any], epoch: int, workers: int) ->
 def resume(cfg: RunConfig, encoder: DualEncoder, trainee: Trainee, optimizer: Any) -> dict[str, Any]:
     """Continue from the run's checkpoint, of the same config; returns its `training` entry."""
     path = Path(cfg.out) / "ckpt.pt"
-    state = checkpoint.read_same_run(path, encoder.recipe, asdict(cfg), FREE)
+    defaults = {f.name: f.default for f in fields(cfg) if f.default is not MISSING}
+    state = checkpoint.read_same_run(path, encoder.recipe, asdict(cfg), FREE, defaults)
     training: dict[str, Any] = state["training"]
     encoder.tower.load_state_dict(state["model"])
     trainee.heads.load_state_dict(training["heads"])
@@ -209,24 +210,30 @@ def take_step(
     return values | {"norm": float(norm)}
 
 
+def parse(
+    config: type[C],
+    args: Sequence[str],
+    description: str | None = None,
+    small: Mapping[str, Any] | None = None,
+) -> C:
+    """The settings of a command line: ``--name value`` for every field, defaults where it doesn't say.
+
+    small: the defaults when the word ``small`` comes first; None: the recipe has one set of them.
+    """
+    if small is None or list(args[:1]) != ["small"]:
+        return tyro.cli(config, args=args, description=description)
+    required = {name: tyro.MISSING for name in ("data", "root", "out")}
+    return tyro.cli(config, args=args[1:], default=config(**required, **small), description=description)
+
+
 def command(
     config: type[C],
     train: Callable[[C], Any],
     description: str | None,
     small: Mapping[str, Any] | None = None,
 ) -> None:
-    """A recipe's command line: ``--name value`` for every field; our errors end it with their one line.
-
-    small: the defaults when the word ``small`` comes first; None: the recipe has one set of them.
-    """
-    args = sys.argv[1:]
-    if small is not None and args[:1] == ["small"]:
-        args = args[1:]
-        required = {name: tyro.MISSING for name in ("data", "root", "out")}
-        default = config(**required, **small)
-    else:
-        default = tyro.MISSING
+    """A recipe's command: parse what it was started with and train; our errors end it with one line."""
     try:
-        train(tyro.cli(config, args=args, default=default, description=description))
+        train(parse(config, sys.argv[1:], description, small))
     except LabradorError as error:
         raise SystemExit(f"error: {error}") from None

@@ -47,11 +47,12 @@ from train.model import TwoTower
 from train.overlap import Divergence, Target, a_iou_imc
 from train.prompted import PromptSet
 from train.prompts import by_category
-from train.split import Split
+from train.split import Split, Task
 
 LINEAR_TEMPERATURE = 0.2  # of imc's linear target, which falls together at that of the cosines
 Name = Literal["infonce", "sdm", "id", "map", "imc"]
 
+TASK: Task | None = "attributes"  # what asks
 SMALL = config.SMALL
 # what train.ablate compares: by name, what each differs in
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
@@ -202,7 +203,7 @@ def prediction(
 
 def train(cfg: Config) -> dict[str, Any]:
     """Run or resume to the last epoch; returns the last and the best evaluation on each part judged."""
-    return loop.run(cfg, build, step_losses, items=items, task="attributes")
+    return loop.run(cfg, build, step_losses, items=items, task=TASK)
 
 
 def main() -> None:

@@ -47,10 +47,11 @@ from train.distributed import gather, mean
 from train.encoder import DualEncoder
 from train.masking import RATE, VOCABULARY, mask_tokens
 from train.model import TwoTower
-from train.split import Split
+from train.split import Split, Task
 
 MASKING = 1  # what the random numbers are for, beside those of the picture
 
+TASK: Task | None = None  # what asks: the first that the dataset has
 SMALL = config.SMALL
 # what train.ablate compares: by name, what each differs in
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
@@ -166,7 +167,7 @@ def step_losses(trainee: nn.Module, batch: Batch, cfg: Config, device: torch.dev
 def train(cfg: Config) -> dict[str, Any]:
     """Run or resume to the last epoch; returns the last and the best evaluation on each part judged."""
     weights = {"id": cfg.id_weight, "irr": cfg.irr_weight}
-    return loop.run(cfg, build, step_losses, items=items, weights=weights)
+    return loop.run(cfg, build, step_losses, items=items, weights=weights, task=TASK)
 
 
 def main() -> None:
