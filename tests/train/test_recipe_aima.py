@@ -9,7 +9,7 @@ import torch
 
 from sdk.errors import InputError
 from train import checkpoint, datasets, optim, runlog
-from train.attribute_head import AttributeEncoder
+from train.attribute_head import AttributeEncoder, guessing
 from train.recipes import aima
 from train.recipes.aima import Config
 
@@ -63,6 +63,27 @@ def test_two_steps_lower_the_loss(variant: str, people: Path, tmp_path: Path) ->
     assert isinstance(encoder, AttributeEncoder) == (cfg.head == "class")
 
 
+def test_map_alone_teaches_the_class_head_to_read_pictures(people: Path, tmp_path: Path) -> None:
+    """What `explain` asks of it: each slot's value from the picture's own vector, without a sentence."""
+    cfg = config(people, tmp_path, head="class", losses=("map",))
+    split = datasets.load("drawn", people, "train")
+    encoder, trainee = aima.build(cfg, split)
+    batch = aima.items(cfg, split, encoder).batch(range(12))
+    optimizer = torch.optim.AdamW(trainee.parameters(), cfg.lr)
+
+    def wrong() -> float:
+        with torch.no_grad():
+            logits = trainee.heads.attributes.logits(encoder.encode_image(batch[0]))
+            return guessing(logits, batch[4]).item()
+
+    before = wrong()
+    for _ in range(8):
+        optimizer.zero_grad()
+        aima.step_losses(trainee, batch, cfg, torch.device("cpu"))["map"].backward()
+        optimizer.step()
+    assert wrong() < 0.95 * before
+
+
 @pytest.mark.parametrize("head", ["vocabulary", "class"])
 def test_a_run_resumes_is_judged_by_attribute_sets_and_opens_again(
     head: str, people: Path, tmp_path: Path, assert_resumes: Callable[[Any, Any], None]
@@ -83,6 +104,9 @@ def test_a_run_resumes_is_judged_by_attribute_sets_and_opens_again(
     assert state["training"] is None
     assert not [name for name in state["model"] if "heads" in name]
     assert bool(state["extras"]) == (head == "class")
+    last = checkpoint.read(Path(cfg.out) / "ckpt.pt")
+    for name, weight in last["extras"].get("attribute_head", {}).items():  # what was trained is exported
+        assert torch.equal(weight, last["training"]["heads"][f"attributes.{name}"]), name
 
 
 WORKER = """
