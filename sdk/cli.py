@@ -208,8 +208,10 @@ def _slots(pairs: Sequence[str]) -> dict[str, str] | None:
     slots: dict[str, str] = {}
     for pair in pairs:
         slot, equals, value = pair.partition("=")
-        if not (slot and equals and value):
-            raise AttributeValueError(f"attributes: got {pair!r}; write slot=value, such as gender=female")
+        if not (slot and equals and value) or "=" in value:
+            raise AttributeValueError(
+                f"attributes: got {pair!r}; write slot=value, such as gender=female, with spaces between them"
+            )
         if slot in slots:
             raise AttributeValueError(f"attributes: {slot!r} is given twice")
         slots[slot] = value

@@ -99,9 +99,8 @@ def test_search_by_text_attributes_and_image(search, folder):
     assert {hit["id"][:5] for hit in hits} == {"green"}
     hits, _, _ = search("--image", folder / "blue5.png", "--k", "1")
     assert hits[0]["id"] == "blue5.png"
-    hits, _, _ = search(
-        "--image", folder / "blue5.png", "--text", "a red coat", "--compose", "sum", "--k", "9"
-    )
+    both = ("--image", folder / "blue5.png", "--text", "a red coat")
+    hits, _, _ = search(*both, "--compose", "sum", "--k", "9")
     assert hits[-1]["id"].startswith("green")
 
 
@@ -136,6 +135,7 @@ def test_search_prints_a_table_and_draws_a_sheet(run, tiny_bundle, gallery, tmp_
     [
         (["--attributes", "coat=purple"], "coat='purple' is unknown; 'coat' takes '"),
         (["--attributes", "coat"], "got 'coat'; write slot=value"),
+        (["--attributes", "coat=red,hat=yes"], "got 'coat=red,hat=yes'; write slot=value, such as"),
         (["--attributes", "hat=yes", "hat=yes"], "'hat' is given twice"),
         (["--text", "red", "--where", "{camera: 1}"], "isn't JSON"),
         (["--text", "red", "--where", "[1]"], "give a JSON object"),
@@ -185,6 +185,13 @@ def test_info_of_a_bundle(run, tiny_bundle):
     assert code == 0
     assert re.search(r"image\s+32x16 \(h x w\), squash, bilinear", out)
     assert re.search(r"gender: (male, female|female, male)", out)
+
+
+def test_info_sums_the_gate_up(run, make_bundle, tmp_path):
+    checks = [{"passed": i > 0} for i in range(40)]
+    path = make_bundle(tmp_path / "b.bundle", parity={"passed": False, "on": "paper", "checks": checks})
+    assert re.search(r"parity +passed: False *\n +on: paper *\n +checks: 39 of 40 hold", run("info", path)[1])
+    assert json.loads(run("info", path, "--json")[1])["parity"]["checks"] == checks
 
 
 def test_info_of_a_gallery(run, gallery, folder, tiny_bundle):
