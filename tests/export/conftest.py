@@ -165,11 +165,11 @@ def same_points(path: Path, bundle: Path, data: str, root: Path, part: Any = "te
     wrong one that two engines' last bits decide.
     """
     found = {}
+    opened = Bundle.open(bundle)
+    encoders = ModuleEncoder(checkpoint.load(path)), Encoder(opened, open_session(opened, "cpu"))
     for task in datasets.tasks(data):
         split = datasets.load(data, root, part, task)
-        opened = Bundle.open(bundle)
-        theirs, close = scores(Encoder(opened, open_session(opened, "cpu")), split)
-        ours, _ = scores(ModuleEncoder(checkpoint.load(path)), split)
+        (ours, close), (theirs, _) = (scores(encoder, split) for encoder in encoders)
         assert np.abs(ours - theirs).max() < close / 2, f"{task}: {close:.1e} between a right and a wrong one"
         how: dict[str, Any] = {"root": root, "data": data, "part": part, "task": task}
         [before] = evaluate.run(evaluate.Args(checkpoint=(path,), **how))
