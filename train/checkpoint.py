@@ -158,12 +158,21 @@ def restore(state: Mapping[str, Any]) -> DualEncoder:
     return DualEncoder(tower, spec, recipe=state["recipe"], schema=schema, provenance=state["provenance"])
 
 
-def read_same_run(path: str | Path, recipe: str, config: Mapping[str, Any], free: Collection[str]) -> Any:
-    """``read`` for resuming: CheckpointError names the settings, but for those in ``free``, that differ."""
+def read_same_run(
+    path: str | Path,
+    recipe: str,
+    config: Mapping[str, Any],
+    free: Collection[str],
+    defaults: Mapping[str, Any],
+) -> Any:
+    """``read`` for resuming: CheckpointError names the settings, but for those in ``free``, that differ.
+
+    A setting that didn't exist when the run began had its value of ``defaults``.
+    """
     state = read(path)
     if state["recipe"] != recipe or state["training"] is None:
         raise CheckpointError(f"{path} isn't a run of {recipe!r} that can go on; give another --out")
-    old = state["config"]
+    old = {**defaults, **state["config"]}
     names = [name for name in {**config, **old} if name not in free and config.get(name) != old.get(name)]
     if names:
         changes = ", ".join(f"{name} was {old.get(name)!r}, is {config.get(name)!r}" for name in names)

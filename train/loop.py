@@ -9,9 +9,10 @@ are one with the doubled batch.
 from __future__ import annotations
 
 import math
+import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -32,7 +33,7 @@ from train.model import TwoTower
 from train.runlog import RunLog
 from train.sampling import Sampler, ShuffleSampler
 from train.selection import BEST, Selection
-from train.split import Split
+from train.split import Split, of_people
 
 C = TypeVar("C", bound=RunConfig)
 
@@ -49,6 +50,12 @@ class Trainee(Protocol):
 
     @property
     def temperature(self) -> Tensor: ...
+
+
+def load(cfg: RunConfig, part: str, task: str | None) -> Split:
+    """A part of the run's data, with as many people as it wants, or all if there are fewer."""
+    split = datasets.load(cfg.data, cfg.root, part, task)
+    return split if cfg.people is None or cfg.people >= split.people else of_people(split, cfg.people)
 
 
 def towers(recipe: str, cfg: RunConfig, split: Split) -> DualEncoder:
@@ -94,7 +101,8 @@ def epoch_batches(items: TrainSet, plan: list[Any], epoch: int, workers: int) ->
 def resume(cfg: RunConfig, encoder: DualEncoder, trainee: Trainee, optimizer: Any) -> dict[str, Any]:
     """Continue from the run's checkpoint, of the same config; returns its `training` entry."""
     path = Path(cfg.out) / "ckpt.pt"
-    state = checkpoint.read_same_run(path, encoder.recipe, asdict(cfg), FREE)
+    defaults = {f.name: f.default for f in fields(cfg) if f.default is not MISSING}
+    state = checkpoint.read_same_run(path, encoder.recipe, asdict(cfg), FREE, defaults)
     training: dict[str, Any] = state["training"]
     encoder.tower.load_state_dict(state["model"])
     trainee.heads.load_state_dict(training["heads"])
@@ -127,9 +135,9 @@ def run(
     keep_freed_memory()
     accelerator = start(cfg.precision)
     main, device = accelerator.is_main_process, accelerator.device
-    split = datasets.load(cfg.data, cfg.root, "train")
+    split = load(cfg, "train", task)
     known = [part for part in cfg.judge if part in datasets.parts(cfg.data)]
-    judged = {part: datasets.load(cfg.data, cfg.root, part, task) for part in known}
+    judged = {part: load(cfg, part, task) for part in known}
     encoder, inner = build(cfg, split)
     data = items(cfg, split, encoder)
     order = sampler(cfg, data, accelerator.process_index, accelerator.num_processes)
@@ -202,9 +210,30 @@ def take_step(
     return values | {"norm": float(norm)}
 
 
-def command(config: type[C], train: Callable[[C], Any], description: str | None) -> None:
-    """A recipe's command line: ``--name value`` for every field; our errors end it with their one line."""
+def parse(
+    config: type[C],
+    args: Sequence[str],
+    description: str | None = None,
+    small: Mapping[str, Any] | None = None,
+) -> C:
+    """The settings of a command line: ``--name value`` for every field, defaults where it doesn't say.
+
+    small: the defaults when the word ``small`` comes first; None: the recipe has one set of them.
+    """
+    if small is None or list(args[:1]) != ["small"]:
+        return tyro.cli(config, args=args, description=description)
+    required = {name: tyro.MISSING for name in ("data", "root", "out")}
+    return tyro.cli(config, args=args[1:], default=config(**required, **small), description=description)
+
+
+def command(
+    config: type[C],
+    train: Callable[[C], Any],
+    description: str | None,
+    small: Mapping[str, Any] | None = None,
+) -> None:
+    """A recipe's command: parse what it was started with and train; our errors end it with one line."""
     try:
-        train(tyro.cli(config, description=description))
+        train(parse(config, sys.argv[1:], description, small))
     except LabradorError as error:
         raise SystemExit(f"error: {error}") from None

@@ -34,9 +34,9 @@ class RunLog:
         self._bar = self._progress.add_task("", total=total, completed=step, loss=float("nan"))
         if on:
             self.folder.mkdir(parents=True, exist_ok=True)
-            _replace(self.folder / "config.json", json.dumps(dict(config), indent=2) + "\n")
+            write_whole(self.folder / "config.json", json.dumps(dict(config), indent=2) + "\n")
             kept = [line for line in read(self.path) if line["step"] <= step] if step else []
-            _replace(self.path, "".join(json.dumps(line) + "\n" for line in kept))
+            write_whole(self.path, "".join(json.dumps(line) + "\n" for line in kept))
 
     def __enter__(self) -> RunLog:
         self._progress.start()
@@ -94,7 +94,8 @@ def draw(log: str | Path, picture: str | Path) -> None:
     figure.savefig(picture, dpi=120)
 
 
-def _replace(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str) -> None:
+    """Write a file such that whoever reads it finds the old text or the new one."""
     part = path.with_name(f".{path.name}.part")
     part.write_text(text, encoding="utf-8")
     os.replace(part, path)

@@ -7,7 +7,7 @@ train, val or test, ``task`` one of TASKS. It only parses: it never downloads an
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sdk.attributes import Schema
+from sdk.errors import InputError
 
 Task: TypeAlias = Literal["text", "attributes", "image", "composed"]
 Match: TypeAlias = Literal["person", "attributes", "other_camera", "instance"]
@@ -86,3 +87,28 @@ class Split:
         seen = np.array([-2 if q.camera is None else q.camera for q in self.queries], np.int64)
         same = (own[:, None] == person[None, :]) & (seen[:, None] == camera[None, :])
         return same | (person == -1)[None, :]
+
+
+def of_people(split: Split, people: int) -> Split:
+    """What shows or asks for `people` of the split's people, evenly spaced in the order of their ids.
+
+    The same ones whenever it is asked. Junk, distractors, and queries that nothing in the smaller gallery
+    answers are left out. InputError for more people than there are.
+    """
+    known = sorted({s.person for s in split.samples})
+    if not 1 <= people <= len(known):
+        raise InputError(f"people: {people} were asked for; {split.name} has 1 to {len(known)}")
+    chosen = {known[place * len(known) // people] for place in range(people)}
+    shown = [s.person in chosen for s in split.gallery]
+    keys = tuple(key for key, kept in zip(split.gallery_keys, shown, strict=True) if kept)
+    answered = set(keys)
+    return replace(
+        split,
+        name=f"{split.name}, {people:,} of {len(known):,} people",
+        samples=tuple(s for s in split.samples if s.person in chosen),
+        queries=tuple(
+            q for q in split.queries if q.key in answered and (q.person is None or q.person in chosen)
+        ),
+        gallery=tuple(s for s, kept in zip(split.gallery, shown, strict=True) if kept),
+        gallery_keys=keys,
+    )

@@ -17,7 +17,7 @@ from cpp_ext.bench.floors import last_cache, processors
 def describe(packages: Sequence[str]) -> dict[str, str]:
     """Machine, system, level in use, versions and date; ``packages`` by their names in the package index."""
     facts = {
-        "machine": _cpu(),
+        "machine": processor(),
         "processors": f"{processors()} of {os.cpu_count()}, last cache {last_cache() >> 20} MiB",
         "memory": f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.0f} GiB",
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
@@ -31,7 +31,8 @@ def describe(packages: Sequence[str]) -> dict[str, str]:
     return facts
 
 
-def _cpu() -> str:
+def processor() -> str:
+    """The processor's name, family and model, as far as the system tells."""
     try:
         text = Path("/proc/cpuinfo").read_text("utf-8")
     except OSError:

@@ -183,19 +183,23 @@ def test_a_failed_write_leaves_the_old_file_alone(
 
 
 def test_resuming_another_run_names_what_differs(saved: Path, encoder: DualEncoder, tmp_path: Path) -> None:
-    state = checkpoint.read_same_run(saved, "clip", {**CONFIG, "workers": 4}, ("workers",))
+    state = checkpoint.read_same_run(saved, "clip", {**CONFIG, "workers": 4}, ("workers",), {})
     assert state["training"]["best"] == {"rank1": 50.0}
+    newer = {**CONFIG, "people": 7}  # a setting that came after the run
+    assert checkpoint.read_same_run(saved, "clip", newer, (), {"people": 7, "lr": 5.0})
+    with pytest.raises(CheckpointError, match="people was 3, is 7"):
+        checkpoint.read_same_run(saved, "clip", newer, (), {"people": 3})
     with pytest.raises(CheckpointError, match=r"lr was 0.001, is 0.1; keep them"):
-        checkpoint.read_same_run(saved, "clip", {**CONFIG, "lr": 0.1}, ())
+        checkpoint.read_same_run(saved, "clip", {**CONFIG, "lr": 0.1}, (), {})
     with pytest.raises(CheckpointError, match=r"workers was None, is 4"):
-        checkpoint.read_same_run(saved, "clip", {**CONFIG, "workers": 4}, ())
+        checkpoint.read_same_run(saved, "clip", {**CONFIG, "workers": 4}, (), {})
     with pytest.raises(CheckpointError, match="isn't a run of 'irra'"):
-        checkpoint.read_same_run(saved, "irra", CONFIG, ())
+        checkpoint.read_same_run(saved, "irra", CONFIG, (), {})
     checkpoint.save(tmp_path / "best.pt", encoder, CONFIG, chosen="best on val, epoch 3")
     assert checkpoint.load(tmp_path / "best.pt").provenance["chosen"] == "best on val, epoch 3"
     assert "chosen" not in checkpoint.load(saved).provenance
     with pytest.raises(CheckpointError, match="that can go on"):
-        checkpoint.read_same_run(tmp_path / "best.pt", "clip", CONFIG, ())
+        checkpoint.read_same_run(tmp_path / "best.pt", "clip", CONFIG, (), {})
 
 
 def test_any_open_clip_model_has_the_same_face() -> None:

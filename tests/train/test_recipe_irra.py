@@ -12,7 +12,6 @@ import onnx
 import open_clip
 import pytest
 import torch
-import tyro
 
 from export.convert import write_graph
 from sdk.errors import InputError
@@ -214,7 +213,7 @@ def test_a_tower_without_tokens_is_refused_before_training(cfg: Config, tmp_path
 def test_the_commands_of_its_docstring_parse() -> None:
     text = (irra.__doc__ or "").replace("\n        --", " --")
     commands = re.findall(r"python -m train\.recipes\.irra (.*)", text)
-    *real, shrunken = (tyro.cli(Config, args=shlex.split(command)) for command in commands)
+    *real, shrunken = (loop.parse(Config, shlex.split(command), small=irra.SMALL) for command in commands)
     assert [one.data for one in real] == ["cuhk_pedes", "icfg_pedes", "rstpreid"]
     for one in real:
         assert (one.model, one.pretrained, one.height, one.width) == ("ViT-B-16", "openai", 384, 128)

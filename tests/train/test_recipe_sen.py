@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import tyro
 
 from sdk.errors import InputError
-from train import checkpoint, datasets, losses, optim, runlog, tir
+from train import checkpoint, datasets, loop, losses, optim, runlog, tir
 from train.masking import MASK
 from train.model import TwoTower
 from train.recipes import sen
@@ -195,7 +194,7 @@ def test_impossible_settings_are_refused(wrong: dict[str, Any]) -> None:
 def test_the_commands_of_its_docstring_parse() -> None:
     text = (sen.__doc__ or "").replace("\n        --", " --")
     commands = re.findall(r"python -m train\.recipes\.sen (.*)", text)
-    *real, shrunken = (tyro.cli(Config, args=shlex.split(command)) for command in commands)
+    *real, shrunken = (loop.parse(Config, shlex.split(command), small=sen.SMALL) for command in commands)
     assert [one.data for one in real] == ["cuhk_pedes", "icfg_pedes", "rstpreid"]
     for one in real:
         assert (one.model, one.pretrained, one.height, one.width) == ("ViT-B-16", "openai", 384, 128)

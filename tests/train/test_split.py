@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from sdk.attributes import Schema
-from train.split import Match, Query, Sample, Split
+from sdk.errors import InputError
+from train.split import Match, Query, Sample, Split, of_people
 
 
 def item(person: int, camera: int | None = None, name: str = "") -> Sample:
@@ -59,3 +61,34 @@ def test_a_distractor_of_a_composed_gallery_never_matches() -> None:
 def test_an_empty_gallery_or_no_query_has_an_empty_matrix() -> None:
     assert split("other_camera", [], [item(1, 1)], [1]).relevant().shape == (0, 1)
     assert split("other_camera", [Query(1, person=1)], [], []).relevant().shape == (1, 0)
+
+
+def test_some_people_are_evenly_spaced_with_what_shows_and_asks_for_them() -> None:
+    people = [item(p, c) for p in (1, 2, 3, 4, 5) for c in (1, 2)]
+    gallery = [*people, item(-1, 1), item(0, 1)]
+    whole = Split(
+        "hand-made", tuple(people), tuple(Query(p, person=p) for p in (1, 2, 3, 4, 5)), tuple(gallery),
+        gallery_keys=tuple(s.person for s in gallery),
+    )  # fmt: skip
+    some = of_people(whole, 2)
+    assert [s.person for s in some.samples] == [1, 1, 3, 3]
+    assert [q.key for q in some.queries] == [1, 3]
+    assert [s.person for s in some.gallery] == [1, 1, 3, 3]
+    assert some.gallery_keys == (1, 1, 3, 3)
+    assert some.name == "hand-made, 2 of 5 people"
+    assert of_people(whole, 5).gallery == tuple(people)
+
+
+def test_an_attribute_set_asks_as_long_as_somebody_left_has_it() -> None:
+    sets: list[object] = [Schema.as_set({"a": "x"}), Schema.as_set({"a": "y"}), Schema.as_set({"a": "x"})]
+    shown = tuple(item(p) for p in (1, 2, 3))
+    whole = Split("h", shown, (Query(sets[0]), Query(sets[1])), shown, "attributes", tuple(sets))
+    assert [q.key for q in of_people(whole, 1).queries] == [sets[0]]
+    assert [q.key for q in of_people(whole, 2).queries] == [sets[0], sets[1]]
+
+
+@pytest.mark.parametrize("count", [0, 6])
+def test_more_people_than_there_are_cannot_be_chosen(count: int) -> None:
+    whole = split("person", [], [], [])
+    with pytest.raises(InputError, match=f"{count} were asked for"):
+        of_people(whole, count)

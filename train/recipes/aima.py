@@ -18,12 +18,11 @@ Published (Rank-1, mAP): Market-1501 Attribute 57.0, 44.4; those of PETA and PA-
 code is public, and of the settings we know what stands above: encoder, optimiser and schedule are IRRA's, the
 rest was chosen, with the other readings as options. Not run by us: data and weights don't come with us.
 
-Shrunken, on drawn people, on two CPU cores in minutes:
+Shrunken, from nothing on two CPU cores in minutes (train.config.SMALL and the lines below):
 
-    python -m train.recipes.aima --data drawn --root DIR --out runs/aima --model labrador-tiny
-        --pretrained None --height 128 --width 64 --epochs 3 --warmup 1 --schedule step --rule plain --lr 1e-3
-        --weight-decay 0.05 --eps 1e-8 --clip-norm 1 --temperature 0.05 --learn-temperature --erase 0
-        --judge val --cache --workers 0 --head class --in-part
+    python -m train.recipes.aima small --data drawn --root DIR --out runs/aima
+
+What each part of it brings: `python -m train.ablate aima --data … --root … --out …` (docs/results.md).
 """
 
 from __future__ import annotations
@@ -36,9 +35,9 @@ import torch
 from torch import Tensor, nn
 
 from sdk.errors import InputError
-from train import checkpoint, heads, loop, losses, optim
+from train import checkpoint, config, heads, loop, losses
 from train.attribute_head import AttributeEncoder, AttributeHead, guessing, restore_head
-from train.config import RunConfig
+from train.config import PublishedConfig
 from train.crossmodal import CrossModalEncoder, VocabularyHead, check_tokens
 from train.data import Batch
 from train.distributed import gather, mean
@@ -48,34 +47,25 @@ from train.model import TwoTower
 from train.overlap import Divergence, Target, a_iou_imc
 from train.prompted import PromptSet
 from train.prompts import by_category
-from train.split import Split
+from train.split import Split, Task
 
 LINEAR_TEMPERATURE = 0.2  # of imc's linear target, which falls together at that of the cosines
 Name = Literal["infonce", "sdm", "id", "map", "imc"]
 
+TASK: Task | None = "attributes"  # what asks
+SMALL = config.SMALL
+# what train.ablate compares: by name, what each differs in
+VARIANTS: Mapping[str, Mapping[str, Any]] = {
+    "base": {"losses": ("infonce", "sdm", "id")},
+    "+ map": {"losses": ("infonce", "sdm", "id", "map")},
+    "+ imc": {"losses": ("infonce", "sdm", "id", "imc")},
+    "all": {},
+}
+
 
 @dataclass(frozen=True)
-class Config(RunConfig):
-    model: str = "ViT-B-16"  # with OpenAI's weights it runs QuickGELU
-    pretrained: str | None = "openai"  # open_clip tag or weight file; None: from nothing
-    height: int = 384  # pixels
-    width: int = 128  # pixels
-    epochs: int = 60  # each holds every picture once, with --in-part twice
-    lr: float = 1e-5  # peak, of the towers; the rule makes it 5 x for the new modules
-    weight_decay: float = 4e-5  # L2
-    eps: float = 1e-3  # of Adam
-    rule: optim.Rule = "irra"  # which parameters learn faster or don't decay: train/optim.py
-    warmup: float = 5.0  # epochs
-    schedule: Literal["step", "epoch"] = "epoch"  # when the cosine moves
-    clip_norm: float = float("inf")  # of the gradient; inf turns it off
-    erase: float = 0.5  # chance of an erased rectangle
-    cache: bool = False  # keep decoded pictures in memory: 3 bytes a pixel
-    workers: int = 8  # loader processes
-    judge: tuple[Literal["val", "test"], ...] = ("val", "test")  # each keeps its best checkpoint
-    eval_every: int = 1  # epochs between evaluations; the last epoch is always evaluated
+class Config(PublishedConfig):
     seed: int = 1  # of weights, batches and augmentation
-    temperature: float = 0.02  # of the cosines; the first value if learned
-    learn_temperature: bool = False  # from nothing, it has to sharpen as the towers do
     losses: tuple[Name, ...] = ("infonce", "sdm", "id", "map", "imc")  # summed
     identity: Literal["category", "person"] = "category"  # who is the same for infonce, sdm and id
     repeats: Literal["positives", "masked"] = "positives"  # infonce's other pairs of the same identity
@@ -89,7 +79,7 @@ class Config(RunConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.above_zero("temperature", "hidden")
+        self.above_zero("hidden")
         if self.overlap_temperature is not None:
             self.above_zero("overlap_temperature")
         if not self.losses:
@@ -213,11 +203,11 @@ def prediction(
 
 def train(cfg: Config) -> dict[str, Any]:
     """Run or resume to the last epoch; returns the last and the best evaluation on each part judged."""
-    return loop.run(cfg, build, step_losses, items=items, task="attributes")
+    return loop.run(cfg, build, step_losses, items=items, task=TASK)
 
 
 def main() -> None:
-    loop.command(Config, train, __doc__)
+    loop.command(Config, train, __doc__, SMALL)
 
 
 if __name__ == "__main__":

@@ -22,12 +22,11 @@ Several GPUs share --batch; the authors saw worse results from larger ones at th
 masked captions to sdm and id as well, by an aliasing that they found to help; --global-text clean is what
 the paper says.
 
-Shrunken, on drawn people, on two CPU cores in minutes:
+Shrunken, from nothing on two CPU cores in minutes (train.config.SMALL and the lines below):
 
-    python -m train.recipes.irra --data drawn --root DIR --out runs/irra --model labrador-tiny
-        --pretrained None --height 128 --width 64 --epochs 3 --warmup 1 --schedule step --rule plain --lr 1e-3
-        --weight-decay 0.05 --eps 1e-8 --clip-norm 1 --temperature 0.05 --learn-temperature --erase 0
-        --judge val --cache --workers 0
+    python -m train.recipes.irra small --data drawn --root DIR --out runs/irra
+
+What each part of it brings: `python -m train.ablate irra --data … --root … --out …` (docs/results.md).
 """
 
 from __future__ import annotations
@@ -40,41 +39,32 @@ import torch
 from torch import Tensor, nn
 
 from sdk.errors import InputError
-from train import checkpoint, heads, loop, losses, optim
-from train.config import RunConfig
+from train import checkpoint, config, heads, loop, losses
+from train.config import PublishedConfig
 from train.crossmodal import CrossModalEncoder, VocabularyHead, check_tokens
 from train.data import Batch, Indices, TrainSet
 from train.distributed import gather, mean
 from train.encoder import DualEncoder
 from train.masking import RATE, VOCABULARY, mask_tokens
 from train.model import TwoTower
-from train.split import Split
+from train.split import Split, Task
 
 MASKING = 1  # what the random numbers are for, beside those of the picture
 
+TASK: Task | None = None  # what asks: the first that the dataset has
+SMALL = config.SMALL
+# what train.ablate compares: by name, what each differs in
+VARIANTS: Mapping[str, Mapping[str, Any]] = {
+    "sdm": {"id_weight": 0.0, "irr_weight": 0.0},
+    "+ id": {"irr_weight": 0.0},
+    "+ irr": {"id_weight": 0.0},
+    "all": {},
+}
+
 
 @dataclass(frozen=True)
-class Config(RunConfig):
-    model: str = "ViT-B-16"  # with OpenAI's weights it runs QuickGELU
-    pretrained: str | None = "openai"  # open_clip tag or weight file; None: from nothing
-    height: int = 384  # pixels
-    width: int = 128  # pixels
-    epochs: int = 60  # each holds every (picture, caption) pair once
-    lr: float = 1e-5  # peak, of the towers; the rule makes it 5 x for the new modules
-    weight_decay: float = 4e-5  # L2
-    eps: float = 1e-3  # of Adam
-    rule: optim.Rule = "irra"  # which parameters learn faster or don't decay: train/optim.py
-    warmup: float = 5.0  # epochs
-    schedule: Literal["step", "epoch"] = "epoch"  # when the cosine moves
-    clip_norm: float = float("inf")  # of the gradient; inf turns it off
-    erase: float = 0.5  # chance of an erased rectangle
-    cache: bool = False  # keep decoded pictures in memory: 3 bytes a pixel
-    workers: int = 8  # loader processes
-    judge: tuple[Literal["val", "test"], ...] = ("val", "test")  # each keeps its best checkpoint
-    eval_every: int = 1  # epochs between evaluations; the last epoch is always evaluated
+class Config(PublishedConfig):
     seed: int = 1  # of weights, batches and augmentation
-    temperature: float = 0.02  # of the cosines in sdm; the first value if learned
-    learn_temperature: bool = False  # from nothing, it has to sharpen as the towers do
     mask_rate: float = RATE  # a word's chance of being hidden
     global_text: Literal["masked", "clean"] = "masked"  # which captions sdm and id see
     id_weight: float = 1.0
@@ -82,7 +72,7 @@ class Config(RunConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.above_zero("temperature", "mask_rate")
+        self.above_zero("mask_rate")
         if self.mask_rate > 1:
             raise InputError(f"mask_rate: {self.mask_rate} must be at most 1")
 
@@ -177,11 +167,11 @@ def step_losses(trainee: nn.Module, batch: Batch, cfg: Config, device: torch.dev
 def train(cfg: Config) -> dict[str, Any]:
     """Run or resume to the last epoch; returns the last and the best evaluation on each part judged."""
     weights = {"id": cfg.id_weight, "irr": cfg.irr_weight}
-    return loop.run(cfg, build, step_losses, items=items, weights=weights)
+    return loop.run(cfg, build, step_losses, items=items, weights=weights, task=TASK)
 
 
 def main() -> None:
-    loop.command(Config, train, __doc__)
+    loop.command(Config, train, __doc__, SMALL)
 
 
 if __name__ == "__main__":

@@ -25,12 +25,11 @@ stay fp32 under autocast, not fp16; captions are padded to the longest of the da
 nobody twice but as a pair (train/sampling.py); parts of speech are told by word lists where NLTK or its data
 is missing, which log.jsonl's first line says.
 
-Shrunken, on drawn people, on two CPU cores in minutes:
+Shrunken, from nothing on two CPU cores in minutes (train.config.SMALL and the lines below):
 
-    python -m train.recipes.sen --data drawn --root DIR --out runs/sen --model labrador-tiny --pretrained None
-        --height 128 --width 64 --epochs 3 --batch 64 --rule plain --lr 1e-3 --weight-decay 0.05 --eps 1e-8
-        --warmup 1 --schedule step --clip-norm 1 --temperature 0.05 --learn-temperature --erase 0 --judge val
-        --cache --workers 0
+    python -m train.recipes.sen small --data drawn --root DIR --out runs/sen
+
+What each part of it brings: `python -m train.ablate sen --data … --root … --out …` (docs/results.md).
 """
 
 from __future__ import annotations
@@ -45,8 +44,8 @@ import torch
 from torch import Tensor, nn
 
 from sdk.errors import InputError
-from train import checkpoint, heads, loop, losses, optim, tir
-from train.config import RunConfig
+from train import checkpoint, config, heads, loop, losses, tir
+from train.config import PublishedConfig
 from train.crossmodal import check_tokens
 from train.data import Batch, Indices, TrainSet
 from train.distributed import gather
@@ -55,34 +54,28 @@ from train.masking import mask_tokens
 from train.model import TwoTower
 from train.pruning import Tagger, TaggerName, find_tagger, mask_rates, prune
 from train.sampling import OneOrTwoSampler
-from train.split import Split
+from train.split import Split, Task
 
 WORDS = 1  # what the random numbers are for, beside those of the picture
 
+TASK: Task | None = None  # what asks: the first that the dataset has
+# from nothing, the weight of 10 on the hardest pairs makes all features fall together: cmt stays at 2 margins
+SMALL = {**config.SMALL, "cmt_weight": 1.0}
+_PLAIN: Mapping[str, Any] = {"losses": ("sdm", "id"), "prune": 0.0, "mask_words": False}
+# what train.ablate compares: by name, what each differs in
+VARIANTS: Mapping[str, Mapping[str, Any]] = {
+    "base": _PLAIN,
+    "+ tir": {**_PLAIN, "losses": ("sdm", "id", "tir")},
+    "+ cmt": {**_PLAIN, "losses": ("sdm", "id", "cmt")},
+    "+ words": {"losses": ("sdm", "id")},
+    "all": {},
+}
+
 
 @dataclass(frozen=True)
-class Config(RunConfig):
-    model: str = "ViT-B-16"  # with OpenAI's weights it runs QuickGELU
-    pretrained: str | None = "openai"  # open_clip tag or weight file; None: from nothing
-    height: int = 384  # pixels
-    width: int = 128  # pixels
-    epochs: int = 60  # each holds every (picture, caption) pair once, but for remainders
+class Config(PublishedConfig):
     batch: int = 128  # pairs a step, over all processes
-    lr: float = 1e-5  # peak, of the towers; the rule makes it 5 x for most of the new modules
-    weight_decay: float = 4e-5  # L2
-    eps: float = 1e-3  # of Adam
-    rule: optim.Rule = "irra"  # which parameters learn faster or don't decay: train/optim.py
-    warmup: float = 5.0  # epochs
-    schedule: Literal["step", "epoch"] = "epoch"  # when the cosine moves
-    clip_norm: float = float("inf")  # of the gradient; inf turns it off
-    erase: float = 0.5  # chance of an erased rectangle
-    cache: bool = False  # keep decoded pictures in memory: 3 bytes a pixel
-    workers: int = 8  # loader processes
-    judge: tuple[Literal["val", "test"], ...] = ("val", "test")  # each keeps its best checkpoint
-    eval_every: int = 1  # epochs between evaluations; the last epoch is always evaluated
     seed: int = 42  # of weights, batches and augmentation
-    temperature: float = 0.02  # of the cosines in sdm; the first value if learned
-    learn_temperature: bool = False  # from nothing, it has to sharpen as the towers do
     losses: tuple[Literal["sdm", "id", "tir", "cmt"], ...] = ("sdm", "id", "tir", "cmt")
     tir_weight: float = 10.0
     cmt_weight: float = 10.0
@@ -95,7 +88,7 @@ class Config(RunConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.above_zero("temperature", "mask_ratio")
+        self.above_zero("mask_ratio")
         for name in ("mask_ratio", "prune"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{name}: {getattr(self, name)} must be from 0 to 1")
@@ -217,11 +210,11 @@ def step_losses(trainee: nn.Module, batch: Batch, cfg: Config, device: torch.dev
 def train(cfg: Config) -> dict[str, Any]:
     """Run or resume to the last epoch; returns the last and the best evaluation on each part judged."""
     weights = {"tir": cfg.tir_weight, "cmt": cfg.cmt_weight}
-    return loop.run(cfg, build, step_losses, items=items, sampler=sampler, weights=weights)
+    return loop.run(cfg, build, step_losses, items=items, sampler=sampler, weights=weights, task=TASK)
 
 
 def main() -> None:
-    loop.command(Config, train, __doc__)
+    loop.command(Config, train, __doc__, SMALL)
 
 
 if __name__ == "__main__":
