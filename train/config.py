@@ -44,7 +44,7 @@ class RunConfig:
     root: str  # its folder
     out: str  # run folder; a ckpt.pt found there is resumed
     model: str = "labrador-tiny-conv"  # or labrador-tiny, or any open_clip name
-    pretrained: str | None = None  # open_clip tag or weight file; none: from nothing
+    pretrained: str | None = None  # open_clip tag, weight file or a run's checkpoint; None: from nothing
     height: int = 128  # pixels
     width: int = 64  # pixels
     epochs: int = 3  # each holds every (picture, caption) pair about once
@@ -84,7 +84,7 @@ class PublishedConfig(RunConfig):
     """IRRA's settings, from CLIP's weights (arXiv 2303.12501, its released code); sen and aima share them."""
 
     model: str = "ViT-B-16"  # with OpenAI's weights it runs QuickGELU
-    pretrained: str | None = "openai"  # open_clip tag or weight file; None: from nothing
+    pretrained: str | None = "openai"  # open_clip tag, weight file or a run's checkpoint; None: from nothing
     height: int = 384  # pixels
     width: int = 128  # pixels
     epochs: int = 60

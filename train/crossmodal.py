@@ -44,11 +44,20 @@ class CrossModalEncoder(nn.Module):
             nn.init.normal_(block.mlp.c_fc.weight, std=_inner_std(dim))
             nn.init.normal_(block.mlp.c_proj.weight, std=_output_std(dim, layers))
 
-    def forward(self, queries: Tensor, memory: Tensor) -> Tensor:
+    def forward(self, queries: Tensor, memory: Tensor, wanted: Tensor | None = None) -> Tensor:
+        """wanted: (n,) ascending places in the flattened b · q; then those alone come back, (n, d).
+
+        They are equal to the same places of the whole: the last block computes nothing for the others but
+        keys and values.
+        """
         memory = self.ln_pre_memory(memory)
         seen, _ = self.cross_attn(self.ln_pre_query(queries), memory, memory, need_weights=False)
-        fused: Tensor = self.ln_post(self.cross_blocks(self.ln_between(seen)))
-        return fused
+        states = self.ln_between(seen)
+        if wanted is None:
+            fused: Tensor = self.ln_post(self.cross_blocks(states))
+            return fused
+        last = self.cross_blocks[-1]
+        return self.ln_post(_at(last, self.cross_blocks[:-1](states), wanted))
 
 
 class VocabularyHead(nn.Module):
@@ -82,6 +91,20 @@ def check_tokens(encoder: DualEncoder) -> None:
     with evaluating(encoder):
         tower.image_tokens(torch.zeros(1, 3, *tower.image_size))
         tower.text_tokens(tokenizer(["person"]))
+
+
+def _at(block: ResidualAttentionBlock, states: Tensor, wanted: Tensor) -> Tensor:
+    """(b, q, d) → what a block makes of the ``wanted`` places alone, (n, d)."""
+    b, q, _ = states.shape
+    row = wanted // q
+    counts = torch.bincount(row, minlength=b)
+    slot = torch.arange(len(wanted), device=wanted.device) - (counts.cumsum(0) - counts)[row]
+    own = wanted.new_zeros(b, max(1, int(counts.max())))  # where a row wants fewer, its first place fills up
+    own[row, slot] = wanted % q
+    normed = block.ln_1(states)
+    asking = normed[torch.arange(b, device=wanted.device)[:, None], own]
+    found = states.flatten(0, 1)[wanted] + block.attention(asking, normed, normed)[row, slot]
+    return found + block.mlp(block.ln_2(found))
 
 
 def _init_attention(attention: nn.MultiheadAttention, dim: int, layers: int) -> None:

@@ -44,6 +44,7 @@ def create(
 
     pretrained: a tag, a local ``.pt``, ``.bin`` or ``.safetensors`` file, or None for random weights.
     quick_gelu: None lets the model and the weights decide.
+    A file may also be a recipe's checkpoint, to train on from its towers.
     Raises InputError for an unknown name, tag or size, CheckpointError for a weight file that isn't one.
     """
     config = open_clip.get_model_config(name)
@@ -61,13 +62,22 @@ def create(
     cells, usual = _cells(clip.visual, size), _cells(clip.visual, native)
     # A file saved at the wanted size is loaded as it is. Its rows don't say whether they were 16 by 16 or
     # 32 by 8: with as many cells as the model's own grid, they are taken to be that grid.
-    sized = path is not None and cells != usual and _rows_saved(path) == cells + 1
-    if path and not sized:
+    held = native
+    if path is not None and (run := _run(path)):
+        held, patch = _pair(run["tower"]["image_size"]), _patch(clip.visual)
+        if held[0] % patch[0] or held[1] % patch[1]:
+            raise CheckpointError(
+                f"pretrained: {path} holds no weights of this model: they are {run['tower']['name']}'s, "
+                f"for pictures of {held}"
+            )
+    elif path is not None and cells != usual and _rows_saved(path) == cells + 1:
+        held = size
+    if held != native:
+        _resize(clip.visual, native, held)
+    if path is not None:
         _load(clip, path)
-    if size != native:
-        _resize(clip.visual, native, size)
-    if path and sized:
-        _load(clip, path)
+    if size != held:
+        _resize(clip.visual, held, size)
     clip.visual.image_size = size
     return clip, quick_gelu
 
@@ -121,6 +131,8 @@ def _wants_quick_gelu(name: str, pretrained: str | None) -> bool:
     if pretrained is None:
         return False
     if Path(pretrained).is_file():
+        if run := _run(Path(pretrained)):
+            return bool(run["tower"]["quick_gelu"])
         return _is_torchscript(Path(pretrained)) or "openai" in Path(pretrained).name.lower()
     tag = get_pretrained_cfg(name, pretrained) or {}
     return bool(tag.get("quick_gelu", False))
@@ -141,10 +153,24 @@ def _state_dict(path: Path) -> dict[str, Tensor]:
     return {k: v for k, v in state.items() if k not in ("input_resolution", "context_length", "vocab_size")}
 
 
+def _run(path: Path) -> dict[str, Any]:
+    """A checkpoint that one of our recipes wrote, without its training; empty for any other file."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of a foreign pickle protocol, before refusing it
+            state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception:  # _load says what is wrong
+        return {}
+    ours = isinstance(state, dict) and {"format", "recipe", "tower", "model"} <= state.keys()
+    return {"tower": state["tower"], "model": state["model"]} if ours else {}
+
+
 def _load(clip: Any, path: Path) -> None:
     try:
         if _is_torchscript(path):
             clip.load_state_dict(_state_dict(path))
+        elif run := _run(path):
+            clip.load_state_dict({name.removeprefix("clip."): held for name, held in run["model"].items()})
         else:
             load_checkpoint(clip, str(path), weights_only=True)
     except Exception as error:  # on garbage, the unpickler stumbles in any way

@@ -71,6 +71,22 @@ def test_every_query_takes_part_padding_too() -> None:
     assert (made(changed, memory)[0, 0] - made(queries, memory)[0, 0]).abs().max() > 1e-6
 
 
+@pytest.mark.parametrize("between", [False, True])
+@pytest.mark.parametrize("wanted", [[0], [1, 2, 4, 13, 14], [0, 1, 2, 3, 4, 19], list(range(20)), []])
+def test_wanted_places_are_those_of_the_whole_with_its_gradients(wanted: list[int], between: bool) -> None:
+    places, made = torch.tensor(wanted, dtype=torch.int64), make(norm_between=between).double()
+    found = []
+    for alone in (False, True):
+        queries, memory = (tokens(4, n, 64).double().requires_grad_() for n in (5, 9))
+        made.zero_grad()
+        out = made(queries, memory, places) if alone else made(queries, memory).flatten(0, 1)[places]
+        assert out.shape == (len(wanted), 64)
+        (out * tokens(20, 64)[places]).sum().backward()
+        learned = {name: p.grad for name, p in made.named_parameters()}
+        found.append({"out": out, "queries": queries.grad, "memory": memory.grad, **learned})
+    torch.testing.assert_close(found[1], found[0], rtol=1e-9, atol=1e-12)
+
+
 @torch.no_grad()
 def test_a_norm_may_stand_between() -> None:
     plain, more = make(), make(norm_between=True)

@@ -14,7 +14,8 @@ from open_clip.transformer import QuickGELU
 from safetensors.torch import save_file
 
 from sdk.errors import CheckpointError, InputError
-from train import weights
+from train import checkpoint, weights
+from train.encoder import DualEncoder, image_spec
 from train.model import TwoTower
 from train.weights import CONFIGS, resize_positions
 
@@ -193,6 +194,23 @@ def test_local_weight_files_are_loaded(suffix: str, tmp_path: Path) -> None:
     assert torch.equal(tower.encode_image(pixels(tower)), donor.encode_image(pixels(donor)))
     assert not tower.quick_gelu
     assert tower.notes == ()
+
+
+@pytest.mark.parametrize("quick", [False, True])
+@torch.no_grad()
+def test_a_recipes_checkpoint_is_a_weight_file_with_its_activation(quick: bool, tmp_path: Path) -> None:
+    donor = TwoTower("test-vit", (48, 16), quick_gelu=quick).eval()
+    donor.clip.visual.proj.mul_(2)
+    encoder = DualEncoder(donor, image_spec(donor), recipe="clip")
+    checkpoint.save(tmp_path / "ckpt.pt", encoder, {}, {"epoch": 1})
+    same, other = (make("test-vit", size, tmp_path / "ckpt.pt") for size in ((48, 16), (64, 32)))
+    assert same.quick_gelu == other.quick_gelu == quick
+    assert torch.equal(same.encode_image(pixels(same)), donor.encode_image(pixels(donor)))
+    assert torch.equal(same.clip.logit_scale, donor.clip.logit_scale)
+    rows = donor.clip.visual.positional_embedding
+    assert torch.equal(other.clip.visual.positional_embedding, resize_positions(rows, (3, 1), (4, 2)))
+    with pytest.raises(CheckpointError, match=r"ckpt\.pt holds no weights of this model"):
+        make("test-resnet", pretrained=tmp_path / "ckpt.pt")
 
 
 class Payload:

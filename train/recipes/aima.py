@@ -126,11 +126,11 @@ class Trainee(nn.Module):
         seen, read = self.tower.image_tokens(pixels), self.tower.text_tokens(hidden)
         ends = torch.arange(len(hidden), device=hidden.device), hidden.argmax(dim=1)
         text = read[ends] if self.reuse else self.tower.encode_text(ids)
-        fused = self.heads.map(read, seen)
         if hasattr(self.heads, "attributes"):
-            guesses = [self.heads.attributes.logits(states) for states in (fused[ends], seen[:, 0])]
+            fused = self.heads.map(read, seen, ends[0] * hidden.shape[1] + ends[1])
+            guesses = [self.heads.attributes.logits(states) for states in (fused, seen[:, 0])]
         else:
-            guesses = [self.heads.mlm_head(fused.flatten(0, 1)[places])]
+            guesses = [self.heads.mlm_head(self.heads.map(read, seen, places))]
         return seen[:, 0].float(), text.float(), [logits.float() for logits in guesses]
 
 

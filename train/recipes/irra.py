@@ -112,7 +112,7 @@ class Trainee(nn.Module):
             text = read[torch.arange(len(masked), device=masked.device), masked.argmax(dim=1)]
         else:
             text = self.tower.encode_text(clean)
-        guesses = self.heads.mlm_head(self.heads.irr(read, seen).flatten(0, 1)[hidden])
+        guesses = self.heads.mlm_head(self.heads.irr(read, seen, hidden))
         return seen[:, 0].float(), text.float(), guesses.float()
 
 

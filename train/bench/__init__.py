@@ -1,0 +1,1 @@
+"""What a training step costs beside open_clip's own: ``python -m train.bench``."""
