@@ -18,9 +18,9 @@ Published (Rank-1, mAP): Market-1501 Attribute 57.0, 44.4; those of PETA and PA-
 code is public, and of the settings we know what stands above: encoder, optimiser and schedule are IRRA's, the
 rest was chosen, with the other readings as options. Not run by us: data and weights don't come with us.
 
-Shrunken, from nothing on two CPU cores in minutes (train.config.SMALL and the lines below):
+Shrunken, from nothing on two CPU cores in minutes (the settings are SMALL, below):
 
-    python -m train.recipes.aima small --data drawn --root DIR --out runs/aima
+    python -m train.recipes.aima small --data drawn --root DIR --out runs/aima --head class --in-part
 
 What each part of it brings: `python -m train.ablate aima --data … --root … --out …` (docs/results.md).
 """

@@ -22,7 +22,7 @@ Several GPUs share --batch; the authors saw worse results from larger ones at th
 masked captions to sdm and id as well, by an aliasing that they found to help; --global-text clean is what
 the paper says.
 
-Shrunken, from nothing on two CPU cores in minutes (train.config.SMALL and the lines below):
+Shrunken, from nothing on two CPU cores in minutes (the settings are SMALL, below):
 
     python -m train.recipes.irra small --data drawn --root DIR --out runs/irra
 

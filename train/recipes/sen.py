@@ -25,7 +25,7 @@ stay fp32 under autocast, not fp16; captions are padded to the longest of the da
 nobody twice but as a pair (train/sampling.py); parts of speech are told by word lists where NLTK or its data
 is missing, which log.jsonl's first line says.
 
-Shrunken, from nothing on two CPU cores in minutes (train.config.SMALL and the lines below):
+Shrunken, from nothing on two CPU cores in minutes (the settings are SMALL, below):
 
     python -m train.recipes.sen small --data drawn --root DIR --out runs/sen
 
