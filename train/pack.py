@@ -18,10 +18,10 @@ from sdk.attributes import Schema
 from sdk.decode import map_images
 from sdk.errors import InputError
 from sdk.preprocess import ImageSpec
+from train.datasets.packed import FORMAT
 from train.mended import load_picture
 from train.split import Sample, Split
 
-FORMAT = 1
 LIMIT = 50 << 20  # bytes
 
 

@@ -5,7 +5,6 @@ Which slots are hidden is drawn per item and epoch, like a picture's augmentatio
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Literal, TypeAlias
@@ -19,12 +18,12 @@ from sdk.errors import InputError
 from sdk.preprocess import ImageSpec
 from train.data import Batch, Indices, TrainSet
 from train.masking import MASK
+from train.prompts import in_part as some_of
 from train.prompts import prompt, rest_of
 from train.split import Sample, Split
 
 Hide: TypeAlias = Literal["mask", "leave out"]
 
-IN_PART = (3, 6)  # how many attributes a prompt in part names
 HIDING = 1  # the purpose of TrainSet.chance
 NONE = -1  # the code of no value
 
@@ -147,7 +146,5 @@ def _given(sample: Sample, schema: Schema, in_part: bool) -> list[Mapping[str, s
     whole = sample.attributes or {}
     if not in_part:
         return [whole]
-    rng = np.random.default_rng(zlib.crc32(sample.image_id.encode()))
-    chosen = rng.permutation(list(whole))[: rng.integers(IN_PART[0], IN_PART[1] + 1)]
-    some = {slot: value for slot, value in whole.items() if slot in chosen}
+    some = some_of(whole, sample.image_id)
     return [whole, some] if any(schema.slots[slot][value] for slot, value in some.items()) else [whole]

@@ -6,13 +6,18 @@ attributes will ask with.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from sdk.attributes import Schema
 from sdk.errors import AttributeValueError, DatasetError, InputError
 from train.split import Split
+
+IN_PART = (3, 6)  # how many attributes a shorter training sentence names; with fewer, little is learnt
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,13 @@ def rest_of(schema: Schema, attributes: Mapping[str, str], left_out: Collection[
         return schema.sentence(kept)
     except AttributeValueError:
         return ""
+
+
+def in_part(attributes: Mapping[str, str], name: str) -> dict[str, str]:
+    """3 to 6 of the attributes, in their order; for one name (a picture's) always the same ones."""
+    rng = np.random.default_rng(zlib.crc32(name.encode()))
+    chosen = rng.permutation(list(attributes))[: rng.integers(IN_PART[0], IN_PART[1] + 1)]
+    return {slot: value for slot, value in attributes.items() if slot in chosen}
 
 
 def by_category(split: Split) -> Split:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -54,8 +54,9 @@ def create(
             + ", ".join(sorted(p.stem for p in CONFIGS.glob("*.json")))
         )
     path = Path(pretrained) if pretrained and Path(pretrained).is_file() else None
+    run = _run(path) if path else {}
     if quick_gelu is None:
-        quick_gelu = bool(config.get("quick_gelu", False)) or _wants_quick_gelu(name, pretrained)
+        quick_gelu = bool(config.get("quick_gelu", False)) or _wants_quick_gelu(name, pretrained, run)
     clip = _create(name, None if path else pretrained, quick_gelu)
     native = _pair(clip.visual.image_size)
     size = native if image_size is None else _pair(image_size)
@@ -63,7 +64,7 @@ def create(
     # A file saved at the wanted size is loaded as it is. Its rows don't say whether they were 16 by 16 or
     # 32 by 8: with as many cells as the model's own grid, they are taken to be that grid.
     held = native
-    if path is not None and (run := _run(path)):
+    if run:
         held, patch = _pair(run["tower"]["image_size"]), _patch(clip.visual)
         if held[0] % patch[0] or held[1] % patch[1]:
             raise CheckpointError(
@@ -75,7 +76,7 @@ def create(
     if held != native:
         _resize(clip.visual, native, held)
     if path is not None:
-        _load(clip, path)
+        _load(clip, path, run)
     if size != held:
         _resize(clip.visual, held, size)
     clip.visual.image_size = size
@@ -126,13 +127,14 @@ def _without_random_weights_warning() -> Iterator[None]:
         root.removeFilter(keep)
 
 
-def _wants_quick_gelu(name: str, pretrained: str | None) -> bool:
-    """Tags say it themselves; a file by being OpenAI's TorchScript archive or having openai in its name."""
+def _wants_quick_gelu(name: str, pretrained: str | None, run: Mapping[str, Any]) -> bool:
+    """Tags say it themselves, as a run does (``_run``, or empty); another file by being OpenAI's TorchScript
+    archive or having openai in its name."""
     if pretrained is None:
         return False
+    if run:
+        return bool(run["tower"]["quick_gelu"])
     if Path(pretrained).is_file():
-        if run := _run(Path(pretrained)):
-            return bool(run["tower"]["quick_gelu"])
         return _is_torchscript(Path(pretrained)) or "openai" in Path(pretrained).name.lower()
     tag = get_pretrained_cfg(name, pretrained) or {}
     return bool(tag.get("quick_gelu", False))
@@ -165,11 +167,11 @@ def _run(path: Path) -> dict[str, Any]:
     return {"tower": state["tower"], "model": state["model"]} if ours else {}
 
 
-def _load(clip: Any, path: Path) -> None:
+def _load(clip: Any, path: Path, run: Mapping[str, Any]) -> None:
     try:
         if _is_torchscript(path):
             clip.load_state_dict(_state_dict(path))
-        elif run := _run(path):
+        elif run:
             clip.load_state_dict({name.removeprefix("clip."): held for name, held in run["model"].items()})
         else:
             load_checkpoint(clip, str(path), weights_only=True)

@@ -43,6 +43,31 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> str:
     return "test-small"
 
 
+@pytest.fixture(scope="session")
+def small_settings(people: Path, small_model: str) -> dict[str, Any]:
+    """Settings of a published recipe that train the small model on the drawn people in a second."""
+    return {
+        "data": "drawn",
+        "root": str(people),
+        "model": small_model,
+        "pretrained": None,
+        "height": 32,
+        "width": 16,
+        "batch": 16,
+        "epochs": 2,
+        "rule": "plain",
+        "lr": 1e-3,
+        "eps": 1e-8,
+        "clip_norm": 1.0,
+        "warmup": 1.0,
+        "schedule": "step",
+        "erase": 0.0,
+        "judge": ("val",),
+        "cache": True,
+        "workers": 0,
+    }
+
+
 @pytest.fixture
 def two_threads() -> Iterator[None]:
     before = torch.get_num_threads()

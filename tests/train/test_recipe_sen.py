@@ -20,30 +20,11 @@ from train.recipes.sen import Config, PrunedSet, Trainee, step_losses
 
 pytestmark = pytest.mark.usefixtures("two_threads")
 CPU = torch.device("cpu")
-SMALL: dict[str, Any] = {
-    "model": "test-small",
-    "pretrained": None,
-    "height": 32,
-    "width": 16,
-    "batch": 16,
-    "epochs": 2,
-    "rule": "plain",
-    "lr": 1e-3,
-    "eps": 1e-8,
-    "clip_norm": 1.0,
-    "warmup": 1.0,
-    "schedule": "step",
-    "erase": 0.0,
-    "judge": ("val",),
-    "cache": True,
-    "workers": 0,
-    "tagger": "lexicon",
-}
 
 
 @pytest.fixture
-def cfg(people: Path, tmp_path: Path, small_model: str) -> Config:
-    return Config("drawn", str(people), str(tmp_path / "a"), **SMALL)
+def cfg(tmp_path: Path, small_settings: dict[str, Any]) -> Config:
+    return Config(out=str(tmp_path / "a"), **small_settings, tagger="lexicon")
 
 
 def parts_of(cfg: Config) -> tuple[Any, Trainee, PrunedSet]:
@@ -53,9 +34,9 @@ def parts_of(cfg: Config) -> tuple[Any, Trainee, PrunedSet]:
 
 
 @pytest.fixture(scope="module")
-def finished(people: Path, tmp_path_factory: pytest.TempPathFactory, small_model: str) -> Config:
+def finished(tmp_path_factory: pytest.TempPathFactory, small_settings: dict[str, Any]) -> Config:
     """A run of two epochs without a break."""
-    cfg = Config("drawn", str(people), str(tmp_path_factory.mktemp("runs") / "a"), **SMALL)
+    cfg = Config(out=str(tmp_path_factory.mktemp("runs") / "a"), **small_settings, tagger="lexicon")
     sen.train(cfg)
     return cfg
 

@@ -26,24 +26,21 @@ from __future__ import annotations
 
 import csv
 import re
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-
-import numpy as np
 
 from sdk.attributes import Schema
 from sdk.errors import DatasetError, LabradorError
 from train.datasets._market1501_attributes import SCHEMA, SOURCE, read_attributes
 from train.datasets._source import differences
+from train.prompts import in_part
 from train.split import Query, Sample, Split
 
 PARTS = ("train", "test")
 TASKS = ("text", "attributes", "image")
 TRAIN, TEST, QUERY = "bounding_box_train", "bounding_box_test", "query"
 JUNK, DISTRACTOR = -1, 0
-IN_PART = (3, 6)  # how many attributes the shorter training sentences name; with fewer, little is learnt
 
 # some two dozen pictures of the published archive end in .jpg.jpg
 _NAME = re.compile(r"(-1|\d{4})_c(\d)s\d_\d{6}_\d{2}(?:\.jpg){1,2}")
@@ -86,10 +83,7 @@ def _train(
 
 def _in_part(sample: Sample) -> tuple[str, ...]:
     """A sentence of some of the attributes: people ask for a woman in a red dress, not for ten slots."""
-    given = sample.attributes or {}
-    rng = np.random.default_rng(zlib.crc32(sample.image_id.encode()))
-    chosen = rng.permutation(list(given))[: rng.integers(IN_PART[0], IN_PART[1] + 1)]
-    return (SCHEMA.sentence({slot: given[slot] for slot in chosen}),)
+    return (SCHEMA.sentence(in_part(sample.attributes or {}, sample.image_id)),)
 
 
 def _split(

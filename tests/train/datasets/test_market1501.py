@@ -16,6 +16,7 @@ from sdk.attributes import Schema
 from sdk.errors import DatasetError
 from train.datasets import _market1501_attributes as table
 from train.datasets import load, market1501, parts
+from train.prompts import IN_PART
 
 TRAIN = {2: RED_DRESS, 7: NO_COLOUR, 10: OLD_MAN}
 TEST = {1: OLD_MAN, 3: RED_DRESS, 4: OLD_MAN}
@@ -105,7 +106,7 @@ def test_a_training_picture_brings_a_shorter_sentence_of_its_own_attributes(root
         assert whole == table.SCHEMA.sentence(sample.attributes)
         some = (
             dict(chosen)
-            for size in range(market1501.IN_PART[0], market1501.IN_PART[1] + 1)
+            for size in range(IN_PART[0], IN_PART[1] + 1)
             for chosen in itertools.combinations(sample.attributes.items(), size)
         )
         assert part in {table.SCHEMA.sentence(chosen) for chosen in some}
